@@ -1,0 +1,51 @@
+# make demo   hear real speech go through the codec (writes demo_out/)
+# make test   lint, type check and all tests
+# Each sets up .venv by itself; it needs Python 3.11 or newer with pip, and the network.
+#
+# PYTHON=python3.12      another interpreter
+# TORCH_INDEX=https://download.pytorch.org/whl/cpu   a smaller torch, without GPU support
+# JOBS=4                 test processes
+
+PYTHON ?= python3
+TORCH_INDEX ?=
+JOBS ?= 2
+PYTEST_ARGS ?=
+
+BIN := .venv/bin
+STAMP := .venv/installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+# Two test processes with many threads each slow each other down.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help venv demo test lint format clean
+
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -7
+
+venv: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 ..." if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) install -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
+	$(PIP) install -c constraints.txt -e '.[demo,train,dev]'
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/eulerodec demo --out demo_out
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+test: lint
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist demo_out

@@ -1,0 +1,8 @@
+"""``python -m eulerodec``, also for ``torchrun -m eulerodec train ...``."""
+
+import sys
+
+from eulerodec.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

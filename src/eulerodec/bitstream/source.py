@@ -1,0 +1,56 @@
+"""Look-ahead over a binary file object that may be a pipe: never more held than was asked for."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+__all__ = ["ReadableBytes", "Source"]
+
+
+class ReadableBytes(Protocol):
+    """Anything with a ``read`` for bytes: files, pipes, BytesIO."""
+
+    def read(self, size: int, /) -> bytes | None: ...
+
+
+class Source:
+    """A file with a look-ahead buffer; ``position`` counts the bytes that were consumed."""
+
+    def __init__(self, fileobj: ReadableBytes) -> None:
+        self._file = fileobj
+        self._buffer = bytearray()
+        self.position = 0
+
+    def peek(self, size: int) -> bytes:
+        """The next ``size`` bytes without consuming them; fewer only at the end of the file."""
+        while len(self._buffer) < size:
+            # Exactly what is missing: asking a live pipe for more would wait for the next packet.
+            chunk = self._file.read(size - len(self._buffer))
+            if not chunk:
+                break
+            self._buffer += chunk
+        return bytes(self._buffer[:size])
+
+    def skip(self, size: int) -> int:
+        """Consume bytes that were peeked at; returns how many there were."""
+        size = min(size, len(self._buffer))
+        del self._buffer[:size]
+        self.position += size
+        return size
+
+    def take(self, size: int) -> bytes:
+        """Consume and return ``size`` bytes; fewer only at the end of the file."""
+        data = self.peek(size)
+        self.skip(size)
+        return data
+
+    def skip_to(self, byte: int) -> int:
+        """Consume bytes up to the next occurrence of ``byte``, or all; returns how many."""
+        skipped = 0
+        while self.peek(1):
+            at = self._buffer.find(byte)
+            skipped += self.skip(len(self._buffer) if at < 0 else at)
+            if at >= 0:
+                break
+            self.peek(4096)
+        return skipped

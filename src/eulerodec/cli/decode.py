@@ -1,0 +1,97 @@
+"""``eulerodec decode``: ``.eul`` to WAV."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from ..errors import BitstreamError, ConfigError, WeightsError
+from ..files import is_pipe, read_bytes
+from ._common import Job, Result, plan_jobs, run_jobs, weights_options
+from ._progress import FileProgress
+
+
+@click.command()
+@click.argument("inputs", metavar="IN...", nargs=-1, required=True)
+@click.option(
+    "-o", "--output", required=True, metavar="OUT", help="File, folder for several inputs, or -."
+)
+@click.option("--sample-rate", type=int, metavar="HZ", help="Output rate; the input's by default.")
+@click.option("--bitrate", type=float, help="Use only so many kbps of each channel of the file.")
+@click.option("--float", "as_float", is_flag=True, help="32-bit float samples, not 16-bit.")
+@click.option("--recover", is_flag=True, help="Decode what can be read of a damaged file.")
+@weights_options
+@click.option("--json", "as_json", is_flag=True, help="Results as JSON on standard output.")
+@click.pass_context
+def decode(
+    ctx: click.Context,
+    inputs: tuple[str, ...],
+    output: str,
+    sample_rate: int | None,
+    bitrate: float | None,
+    as_float: bool,
+    recover: bool,
+    weights: str | None,
+    threads: int | None,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Decode .eul files to WAV files.
+
+    IN is an .eul file, a folder (searched, its tree is kept), or - for standard input. The output
+    has exactly the length and the sample rate of the audio that was encoded.
+    """
+    from .. import audio
+
+    if as_json and is_pipe(output):
+        raise ConfigError("--json and -o - both need standard output")
+    jobs = plan_jobs(inputs, output, suffixes={".eul"}, new_suffix=".wav")
+    if sample_rate is not None:
+        audio.check_sample_rate(sample_rate, "--sample-rate")
+
+    from ..encoded import Encoded
+    from ._load import load_codec, timed
+
+    codec = load_codec(weights, threads, device)
+    stages = None if bitrate is None else codec.n_codebooks_for(bitrate)
+
+    def work(job: Job, progress: FileProgress) -> Result:
+        data = read_stream(job.source)
+        name = "standard input" if is_pipe(job.source) else job.source
+        try:
+            encoded = Encoded.from_bytes(data, n_codebooks=stages, recover=recover)
+            wav, elapsed = timed(lambda: codec.decode(encoded, sample_rate, progress=progress))
+        except (BitstreamError, WeightsError) as error:
+            text = str(error).replace("recover=True", "--recover")
+            raise type(error)(f"{name}: {text}") from error
+        for damage in encoded.damage:
+            click.echo(f"warning: {name}: {damage.message}", err=True)
+        if len(jobs) > 1:
+            job.make_folder()
+        rate = sample_rate or encoded.sample_rate
+        audio.write(job.target, wav, rate, subtype="FLOAT" if as_float else "PCM_16")
+        seconds = wav.shape[1] / rate
+        return {
+            "bytes": len(data),
+            "seconds": seconds,
+            "sample_rate": rate,
+            "channels": wav.shape[0],
+            "samples": wav.shape[1],
+            "bitrate_kbps": encoded.bitrate_kbps,
+            "kbps": len(data) * 8e-3 / seconds if seconds else 0.0,
+            "speed": seconds / elapsed,
+            "damage": [damage.message for damage in encoded.damage],
+        }
+
+    ctx.exit(run_jobs(jobs, work, verb="decode", as_json=as_json))
+
+
+def read_stream(path: str) -> bytes:
+    """The bytes of an ``.eul`` file. Errors: :class:`BitstreamError`, ``OSError``."""
+    if not is_pipe(path):
+        if os.path.isdir(path):
+            raise BitstreamError(f"{path}: it is a directory, an .eul file is needed")
+        if not os.path.exists(path):
+            raise BitstreamError(f"{path}: no such file")
+    return read_bytes(path)

@@ -1,0 +1,82 @@
+"""``eulerodec encode``: audio to ``.eul``."""
+
+from __future__ import annotations
+
+import click
+
+from ..errors import ConfigError
+from ..files import is_pipe, write_bytes
+from ._common import Job, Result, plan_jobs, run_jobs, weights_options
+from ._progress import FileProgress
+
+
+@click.command()
+@click.argument("inputs", metavar="IN...", nargs=-1, required=True)
+@click.option(
+    "-o", "--output", required=True, metavar="OUT", help="File, folder for several inputs, or -."
+)
+@click.option(
+    "--bitrate",
+    type=float,
+    default=6,
+    show_default=True,
+    help="kbps of each channel, a whole number from 1 to 12.",
+)
+@click.option(
+    "--beam",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Paths of the code search: more is slower and a little better.",
+)
+@weights_options
+@click.option("--json", "as_json", is_flag=True, help="Results as JSON on standard output.")
+@click.pass_context
+def encode(
+    ctx: click.Context,
+    inputs: tuple[str, ...],
+    output: str,
+    bitrate: float,
+    beam: int,
+    weights: str | None,
+    threads: int | None,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Encode audio files to .eul files.
+
+    IN is audio of any rate and channel count (WAV, FLAC, Ogg, MP3, AIFF), a folder (searched, its
+    tree is kept), or - for standard input.
+    """
+    from ..audio import AUDIO_SUFFIXES, read
+
+    if as_json and is_pipe(output):
+        raise ConfigError("--json and -o - both need standard output")
+    jobs = plan_jobs(inputs, output, suffixes=AUDIO_SUFFIXES, new_suffix=".eul")
+
+    from ._load import load_codec, timed
+
+    codec = load_codec(weights, threads, device)
+    stages = codec.n_codebooks_for(bitrate)  # a wrong bitrate is said once, not for every file
+
+    def work(job: Job, progress: FileProgress) -> Result:
+        wav, sample_rate = read(job.source)
+        encoded, elapsed = timed(
+            lambda: codec.encode(wav, sample_rate, n_codebooks=stages, beam=beam, progress=progress)
+        )
+        data = encoded.to_bytes()
+        if len(jobs) > 1:
+            job.make_folder()
+        write_bytes(job.target, data)
+        return {
+            "bytes": len(data),
+            "seconds": encoded.duration_s,
+            "sample_rate": sample_rate,
+            "channels": encoded.n_channels,
+            "samples": encoded.n_samples,
+            "bitrate_kbps": encoded.bitrate_kbps,
+            "kbps": encoded.info.measured_kbps(len(data)) or 0.0,
+            "speed": encoded.duration_s / elapsed,
+        }
+
+    ctx.exit(run_jobs(jobs, work, verb="encode", as_json=as_json))

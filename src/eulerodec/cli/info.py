@@ -1,0 +1,96 @@
+"""``eulerodec info``: what is in an ``.eul`` file, or in weights."""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import Any
+
+import click
+
+from ..errors import BitstreamError
+from ..files import is_pipe
+from ._common import print_json
+
+
+@click.command()
+@click.argument("target", metavar="[FILE.eul|WEIGHTS]", required=False)
+@click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
+@click.pass_context
+def info(ctx: click.Context, target: str | None, as_json: bool) -> None:
+    """Describe an .eul file (checking all of it), or weights.
+
+    Without an argument the bundled weights are described. A damaged file is described as far as it
+    can be read, and the exit code is 3.
+    """
+    is_stream = target is not None and (is_pipe(target) or os.path.isfile(target))
+    facts = _stream_facts(str(target)) if is_stream else _weights_facts(target)
+    if as_json:
+        print_json(facts)
+    else:
+        for key, value in _rows(facts):
+            click.echo(f"{key:<20} {value}")
+    if facts.get("damage"):
+        raise BitstreamError(f"{target}: damaged: {facts['damage'][0]}")
+
+
+def _stream_facts(target: str) -> dict[str, Any]:
+    """Header and state of a file; needs no torch."""
+    from .. import bitstream
+    from .decode import read_stream
+
+    data = read_stream(target)
+    try:
+        reader = bitstream.EulReader(io.BytesIO(data), recover=True)
+        n_packets = n_lost = n_frames = 0
+        for packet in reader.packets():
+            n_packets += 1
+            n_lost += packet.lost
+            n_frames += packet.codes.shape[2]
+    except BitstreamError as error:
+        raise BitstreamError(f"{target}: {error}") from error
+    head = reader.info
+    return {
+        "file": target,
+        "bytes": len(data),
+        "model_id": head.model_id,
+        "weights_hash": head.weights_hash.hex(),
+        "seconds": head.duration_s,
+        "input_sample_rate": head.input_sample_rate,
+        "samples": head.n_input_samples,
+        "channels": head.n_channels,
+        "n_codebooks": head.n_codebooks,
+        "bitrate_kbps": head.nominal_kbps / head.n_channels,
+        "measured_kbps": head.measured_kbps(len(data)),
+        "model_sample_rate": head.sample_rate,
+        "hop_length": head.hop_length,
+        "frames": n_frames,
+        "packets": n_packets,
+        "lost_packets": n_lost,
+        "damage": [damage.message for damage in reader.damage],
+    }
+
+
+def _weights_facts(target: str | None) -> dict[str, Any]:
+    from ..codec import Codec
+    from ..pretrained import DEFAULT_WEIGHTS, find_weights
+
+    directory = find_weights(target or DEFAULT_WEIGHTS)
+    return {"directory": str(directory)} | Codec.from_pretrained(directory).info.to_dict()
+
+
+def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Facts as text; nested ones are named by the way to them."""
+    rows = []
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            rows += _rows({f"{key}.{inner}": item for inner, item in value.items()})
+        elif isinstance(value, list | tuple):
+            rows.append((key, " ".join(_text(item) for item in value) or "none"))
+        else:
+            rows.append((key, _text(value)))
+    return rows
+
+
+def _text(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,53 @@
+"""``eulerodec train``: weights from a recipe and audio."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.argument("recipe", metavar="RECIPE.toml")
+@click.option("--out", required=True, metavar="DIR", help="Folder of the run.")
+@click.option(
+    "--data",
+    multiple=True,
+    metavar="PATH",
+    help="Folder of audio, manifest or packed cache; may be given again; replaces the recipe's.",
+)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="SECTION.KEY=VALUE",
+    help="Replace a setting of the recipe; may be given again.",
+)
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
+@click.option("--init-from", metavar="WEIGHTS", help="Weights or checkpoint to start from.")
+@click.option(
+    "--time-limit", type=click.FloatRange(0, min_open=True), metavar="MINUTES", help="Stop after."
+)
+def train(
+    recipe: str,
+    out: str,
+    data: tuple[str, ...],
+    overrides: tuple[str, ...],
+    resume: bool,
+    init_from: str | None,
+    time_limit: float | None,
+) -> None:
+    """Train weights as a recipe says.
+
+    Stops cleanly at the time limit and on SIGTERM. For several processes:
+    torchrun --nproc-per-node N -m eulerodec train RECIPE.toml ...
+    """
+    from ..train import run
+
+    run(
+        recipe,
+        out=out,
+        data=data,
+        resume=resume,
+        init_from=init_from,
+        time_limit=time_limit,
+        overrides=overrides,
+    )

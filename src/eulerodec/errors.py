@@ -1,0 +1,40 @@
+"""Typed errors: everything that a user can cause is an :class:`EuleroDecError`.
+
+The message is one line that names the thing and, where there is one, the way out, so that the
+command line can print it as it is.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AudioError",
+    "BitstreamError",
+    "ConfigError",
+    "EuleroDecError",
+    "TrainingError",
+    "WeightsError",
+]
+
+
+class EuleroDecError(Exception):
+    """Base of all errors that this package raises on purpose."""
+
+
+class AudioError(EuleroDecError, ValueError):
+    """Audio that cannot be read, written or coded."""
+
+
+class BitstreamError(EuleroDecError):
+    """A compressed file that is not one, is damaged, or cannot be written."""
+
+
+class WeightsError(EuleroDecError):
+    """Weights that are missing, damaged, or not the ones that are needed."""
+
+
+class ConfigError(EuleroDecError, ValueError):
+    """A setting, recipe or argument with a wrong name or value."""
+
+
+class TrainingError(EuleroDecError):
+    """Training that cannot start or go on."""

@@ -1,0 +1,126 @@
+"""The one training loss: waveform, compressed complex spectra, and critical-band energies.
+
+No discriminator.  The waveform and complex terms hold the phase; the band energies hold what a
+squared error gives away first (weak bands are cheapest when left out) and the ear misses most.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["LossConfig", "ReconstructionLoss", "erb_filterbank"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """Weights and resolutions.
+
+    Attributes:
+        wave: weight of log10 of the normalised squared error of the waveform.
+        complex: weight of the L1 distance of compressed complex spectra.
+        magnitude: weight of the L1 distance of compressed magnitudes.
+        band: weight of the L1 distance of log band energies.
+        windows: STFT windows in samples of the complex and magnitude terms (hop a quarter).
+        exponent: compression X |X|^(a-1) of the complex and magnitude terms.
+        band_windows: STFT windows in samples of the band term.
+        band_hop: hop of the band term in samples.
+        band_floor_db: energies this far below the clip's mean level count as silence.
+    """
+
+    wave: float = 1.0
+    complex: float = 1.0
+    magnitude: float = 0.5
+    band: float = 1.0
+    windows: tuple[int, ...] = (256, 512, 1024)
+    exponent: float = 0.5
+    band_windows: tuple[int, ...] = (512, 1024)
+    band_hop: int = 256
+    band_floor_db: float = -60.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "windows", tuple(self.windows))
+        object.__setattr__(self, "band_windows", tuple(self.band_windows))
+
+
+def erb_filterbank(sample_rate: int, n_fft: int, step: float = 1.0) -> Tensor:
+    """Triangular filters evenly spaced on the ERB-rate scale, ``[bands, n_fft//2 + 1]``.
+
+    ERB-rate E(f) = 21.4 log10(1 + 0.00437 f) with f in Hz (Glasberg & Moore 1990).  Bands are
+    ``step`` ERB apart; each row sums to one, and a band narrower than a bin takes its nearest bin.
+    """
+    nyquist = sample_rate / 2
+
+    def rate(f: Tensor) -> Tensor:
+        return 21.4 * torch.log10(1.0 + 0.00437 * f)
+
+    bins = rate(torch.linspace(0.0, nyquist, n_fft // 2 + 1, dtype=torch.float64))
+    top = float(rate(torch.tensor(nyquist, dtype=torch.float64)))
+    centres = torch.arange(1.0, top, step, dtype=torch.float64)
+    weight = (1.0 - (bins - centres[:, None]).abs() / step).clamp_min(0.0)
+    nearest = (bins - centres[:, None]).abs().argmin(1)
+    weight[torch.arange(len(centres)), nearest] += 1e-3
+    return (weight / weight.sum(1, keepdim=True)).float()
+
+
+class ReconstructionLoss(nn.Module):
+    """``forward(audio, target) -> (total, parts)``, both ``[B, 1, N]`` at ``sample_rate``.
+
+    Terms, each a mean over the batch (items weigh the same whatever their level):
+
+    * wave: log10(|y - x|^2 / |x|^2) per item, with a floor for silence.
+    * complex: per window, sum |Yc - Xc| / sum |Xc| of compressed spectra Xc = X |X|^(a-1).
+    * magnitude: the same of moduli.
+    * band: mean |10 log10 (E_y + e) - 10 log10 (E_x + e)| / 10 over 1-ERB bands and frames.
+    """
+
+    def __init__(self, config: LossConfig, sample_rate: int = 24000) -> None:
+        super().__init__()
+        self.config = config
+        for n in {*config.windows, *config.band_windows}:
+            self.register_buffer(f"window_{n}", torch.hann_window(n), persistent=False)
+        for n in config.band_windows:
+            self.register_buffer(f"erb_{n}", erb_filterbank(sample_rate, n), persistent=False)
+
+    def _stft(self, x: Tensor, n: int, hop: int) -> Tensor:
+        window = getattr(self, f"window_{n}")
+        z = torch.stft(x, n, hop, window=window, return_complex=True, pad_mode="constant")
+        return torch.view_as_real(z) * math.sqrt(4.0 / n)
+
+    def forward(self, audio: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        y, x = audio[:, 0].float(), target[:, 0].float()
+        config = self.config
+        parts: dict[str, Tensor] = {}
+        power = x.square().mean(-1) + 1e-7
+        parts["wave"] = torch.log10(((y - x).square().mean(-1) + 1e-3 * 1e-7) / power).mean()
+
+        # relative floor, so that the compression's slope at zero is bounded at any level
+        floor = (1e-4 * power)[:, None, None]
+        complex_terms, magnitude_terms = [], []
+        for n in config.windows:
+            spec = self._stft(torch.cat([y, x]), n, n // 4)
+            energy = spec.square().sum(-1)
+            gain = (energy + floor.repeat(2, 1, 1)).pow(0.5 * (config.exponent - 1.0))
+            cy, cx = (spec * gain[..., None]).chunk(2)
+            my, mx = (energy.clamp_min(1e-20).sqrt() * gain).chunk(2)
+            norm = mx.mean((1, 2)) + 1e-6
+            distance = ((cy - cx).square().sum(-1) + 1e-10).sqrt()
+            complex_terms.append((distance.mean((1, 2)) / norm).mean())
+            magnitude_terms.append(((my - mx).abs().mean((1, 2)) / norm).mean())
+        parts["complex"] = torch.stack(complex_terms).mean()
+        parts["magnitude"] = torch.stack(magnitude_terms).mean()
+
+        band_terms = []
+        silence = (10.0 ** (config.band_floor_db / 10.0) * power)[:, None, None]
+        for n in config.band_windows:
+            energy = self._stft(torch.cat([y, x]), n, config.band_hop).square().sum(-1)
+            bands = torch.matmul(getattr(self, f"erb_{n}"), energy)
+            by, bx = torch.log10(bands + silence.repeat(2, 1, 1)).chunk(2)
+            band_terms.append((by - bx).abs().mean())
+        parts["band"] = torch.stack(band_terms).mean()
+
+        total = torch.stack([getattr(config, name) * value for name, value in parts.items()]).sum()
+        return total, {name: value.detach() for name, value in parts.items()}

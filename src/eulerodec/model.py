@@ -1,0 +1,571 @@
+"""The EuleroDec network: waveform -> codes -> waveform, complex between STFT and inverse STFT.
+
+Encoder and decoder are each the sum of two paths.
+
+* The *transform path* is a lapped transform codec: a widely linear map of one STFT frame (it
+  starts as the MDCT, the critically sampled transform hidden in the STFT; the MDCT is real-linear
+  but not complex-linear in the STFT, hence widely linear), magnitude compression of its complex
+  pairs, and a unitary map onto the strongest components (Karhunen-Loeve).  Set from data before
+  training, it codes at once, and it can be trained on.
+* The *network path* sees the compressed STFT, mixes frames and bands through complex gated
+  convolutions, 2x2-whitening and axial attention, and adds what a linear transform cannot know.  It
+  starts at zero.
+
+All inner tensors are planar (see :mod:`eulerodec.nn.planar`): [B, 2C, T], real parts first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .errors import ConfigError
+from .nn import (
+    STFT,
+    AxialAttention,
+    ComplexConv1d,
+    ComplexRMSNorm,
+    MagnitudeGLU,
+    TimeAttention,
+    WhiteningNorm,
+    WidelyLinearConv1d,
+    compress,
+    expand,
+    magnitude,
+)
+from .quantize import ResidualVQ
+
+__all__ = ["Decoder", "Encoder", "EuleroDec", "ModelConfig", "ModelOutput"]
+
+_LEVEL_LEFT = 8  # frames of the past that set the local level
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Everything that fixes the network's shape.  Stored as config.json beside the weights.
+
+    Attributes:
+        sample_rate: Hz.
+        hop_length: samples per latent frame (frame_rate = sample_rate / hop_length).
+        n_codebooks, codebook_size: residual stages, codes per stage.
+        latent_dim: complex dimensions D of a latent.
+        latent_exponent: compression of the transform's complex pairs before quantisation.
+        feature_exponent: compression of the STFT that the network path sees and corrects.
+        encoder_channels, decoder_channels: complex width of the trunks, multiples of ``bands``.
+        encoder_blocks, decoder_blocks: gated convolution blocks in each trunk.
+        kernel_size: frames seen by a block's convolution, odd.
+        encoder_look_ahead, decoder_look_ahead: how many of the blocks see future frames (the
+            others are causal); also bounds the attention's right window.
+        attention_window: frames to the left and right that the time attention sees.
+        bands: frequency groups of channels that the frequency attention compares.
+        frequency_heads, time_heads: heads of the two attentions.
+        attention, whitening: switch the axial attention or the 2x2 whitening off (ablation;
+            without whitening an RMS normalisation takes its place).
+        activation: "magnitude" gates by modulus, "split" treats re and im apart (ablation).
+    """
+
+    sample_rate: int = 24000
+    hop_length: int = 264
+    n_codebooks: int = 12
+    codebook_size: int = 2048
+    latent_dim: int = 64
+    latent_exponent: float = 0.75
+    feature_exponent: float = 0.5
+    encoder_channels: int = 160
+    decoder_channels: int = 160
+    encoder_blocks: int = 8
+    decoder_blocks: int = 8
+    kernel_size: int = 3
+    encoder_look_ahead: int = 6
+    decoder_look_ahead: int = 6
+    attention_window: tuple[int, int] = (24, 6)
+    bands: int = 16
+    frequency_heads: int = 2
+    time_heads: int = 4
+    attention: bool = True
+    whitening: bool = True
+    activation: str = "magnitude"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "attention_window", tuple(self.attention_window))
+        for name in ("encoder_channels", "decoder_channels"):
+            step = math.lcm(self.bands * self.frequency_heads, self.time_heads)
+            if getattr(self, name) % step:
+                raise ConfigError(
+                    f"{name}={getattr(self, name)} must be a multiple of {step} (of bands * "
+                    "frequency_heads and of time_heads)"
+                )
+        if self.kernel_size % 2 == 0:
+            raise ConfigError(f"kernel_size={self.kernel_size} must be odd")
+        if self.hop_length % 2:
+            raise ConfigError(f"hop_length={self.hop_length} must be even")
+        if self.activation not in ("magnitude", "split"):
+            raise ConfigError(f'activation={self.activation!r}; allowed: "magnitude", "split"')
+
+    @property
+    def frame_rate(self) -> float:
+        """Latent frames per second."""
+        return self.sample_rate / self.hop_length
+
+    @property
+    def n_fft(self) -> int:
+        """STFT window in samples."""
+        return 2 * self.hop_length
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
+        """Raises ConfigError for an unknown key, naming the nearest one."""
+        names = [f.name for f in dataclasses.fields(cls)]
+        for key in values:
+            if key not in names:
+                near = difflib.get_close_matches(key, names, 1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise ConfigError(f"unknown model setting {key!r}{hint}")
+        return cls(**values)
+
+    @classmethod
+    def tiny(cls) -> ModelConfig:
+        """A very small network with the full rates and codebook sizes, for tests."""
+        return cls(
+            latent_dim=8,
+            encoder_channels=16,
+            decoder_channels=16,
+            encoder_blocks=2,
+            decoder_blocks=2,
+            encoder_look_ahead=1,
+            decoder_look_ahead=1,
+            attention_window=(4, 1),
+            bands=4,
+            time_heads=2,
+        )
+
+
+@dataclass
+class ModelOutput:
+    """Training forward: ``audio [B, 1, N]``, planar ``spec [B, 2F, T]``, ``codes [B, K, T]`` (None
+    if not quantised), scalar ``commitment_loss``, and numbers for the log."""
+
+    audio: Tensor
+    spec: Tensor
+    codes: Tensor | None
+    commitment_loss: Tensor
+    stats: dict[str, float]
+
+
+def cat_planar(*parts: Tensor) -> Tensor:
+    """Concatenates planar tensors along the complex channels."""
+    return torch.cat([p.unflatten(1, (2, -1)) for p in parts], 2).flatten(1, 2)
+
+
+def scale_channels(x: Tensor, gain: Tensor) -> Tensor:
+    """Planar ``[B, 2C, T]`` times a real gain per channel, ``[C]`` or ``[B, C]``."""
+    return x * gain.repeat(*([1] * (gain.ndim - 1)), 2).unsqueeze(-1)
+
+
+def local_level(x: Tensor, right: int) -> Tensor:
+    """Root mean square modulus over channels and nearby frames, ``[B, 1, T]``.
+
+    The network works on levels relative to this, so it treats a whisper as it treats a shout.
+    """
+    power = 2.0 * x.float().square().mean(1, keepdim=True)
+    power = F.pad(power, (_LEVEL_LEFT, right))
+    return (F.avg_pool1d(power, _LEVEL_LEFT + right + 1, 1) + 1e-10).sqrt()
+
+
+class GatedBlock(nn.Module):
+    """Residual block: norm, complex convolution over time to (value, gate), modulus gate, mix."""
+
+    def __init__(self, config: ModelConfig, channels: int, look_ahead: bool) -> None:
+        super().__init__()
+        reach = config.kernel_size - 1
+        right = reach // 2 if look_ahead else 0
+        self.padding = (reach - right, right)
+        self.norm = _norm(config, channels)
+        self.conv = ComplexConv1d(channels, 2 * channels, config.kernel_size, bias=False)
+        self.gate = MagnitudeGLU(channels)
+        self.split = config.activation == "split"
+        self.mix = ComplexConv1d(channels, channels, 1, bias=False)
+        with torch.no_grad():
+            self.mix.weight.mul_(0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv(F.pad(self.norm(x), self.padding))
+        value, gate = h.unflatten(1, (2, 2, -1)).unbind(2)
+        if self.split:  # ablation: re and im gate themselves, apart
+            gated = value.flatten(1, 2) * torch.sigmoid(gate.flatten(1, 2))
+        else:
+            gated = self.gate(value.flatten(1, 2), gate.flatten(1, 2))
+        return x + self.mix(gated)
+
+
+class FrequencyAttention(nn.Module):
+    """Residual axial attention between the ``bands`` groups of channels of each frame."""
+
+    def __init__(self, config: ModelConfig, channels: int) -> None:
+        super().__init__()
+        self.bands = config.bands
+        self.norm = _norm(config, channels)
+        width = channels // config.bands
+        self.attention = AxialAttention(width, config.frequency_heads, "frequency", zero_init=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        grid = self.norm(x).unflatten(1, (2, self.bands, -1)).transpose(2, 3).flatten(1, 2)
+        y = self.attention(grid).unflatten(1, (2, -1)).transpose(2, 3)
+        return x + y.flatten(1, 3)
+
+
+class WindowedAttention(nn.Module):
+    """Residual attention over a fixed window of frames."""
+
+    def __init__(self, config: ModelConfig, channels: int, right: int) -> None:
+        super().__init__()
+        self.norm = _norm(config, channels)
+        window = (config.attention_window[0], right)
+        self.attention = TimeAttention(channels, config.time_heads, window, zero_init=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.attention(self.norm(x))
+
+
+def _norm(config: ModelConfig, channels: int) -> nn.Module:
+    # The trunk's input has unit level over some frames; the floor of the same size keeps the
+    # *relative* level of neighbouring frames visible, which normalising each to one would erase.
+    if config.whitening:
+        return WhiteningNorm(channels, floor=0.5)
+    return ComplexRMSNorm(channels, floor=0.5)
+
+
+class Trunk(nn.Module):
+    """Planar features of unit local level ``[B, 2*in, T]`` -> trunk state ``[B, 2C, T]``."""
+
+    def __init__(
+        self, config: ModelConfig, in_channels: int, channels: int, blocks: int, look_ahead: int
+    ) -> None:
+        super().__init__()
+        self.in_proj = ComplexConv1d(in_channels, channels, 1, bias=False)
+        layers: list[nn.Module] = []
+        if config.attention:
+            layers.append(FrequencyAttention(config, channels))
+        right = min(config.attention_window[1], look_ahead)
+        # future context early, so that every later block profits from it
+        for k in range(blocks):
+            if config.attention and k == blocks // 2:
+                layers.append(WindowedAttention(config, channels, right))
+            layers.append(GatedBlock(config, channels, k < look_ahead))
+        self.layers = nn.ModuleList(layers)
+        per_block = (config.kernel_size - 1) // 2
+        attention = (config.attention_window[0], right) if config.attention else (0, 0)
+        self.look_ahead = per_block * min(look_ahead, blocks) + attention[1]
+        self.look_back = (
+            per_block * min(look_ahead, blocks)
+            + 2 * per_block * max(blocks - look_ahead, 0)
+            + attention[0]
+        )
+
+    def forward(self, x: Tensor, gain: Tensor | None = None) -> Tensor:
+        x = self.in_proj(x)
+        if gain is not None:
+            x = scale_channels(x, (1.0 + gain).to(x.dtype))
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class Encoder(nn.Module):
+    """Planar STFT ``[B, 2F, T]`` -> planar latents ``[B, 2D, T]``."""
+
+    tilt: Tensor
+    latent_scale: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        bins, pairs = config.n_fft // 2 + 1, config.hop_length // 2
+        self.transform = WidelyLinearConv1d(bins, pairs, 1, bias=False)
+        self.select = WidelyLinearConv1d(pairs, config.latent_dim, 1, bias=False)
+        self.trunk = Trunk(
+            config, bins, config.encoder_channels, config.encoder_blocks, config.encoder_look_ahead
+        )
+        self.out_proj = ComplexConv1d(config.encoder_channels, config.latent_dim, 1, bias=False)
+        nn.init.zeros_(self.out_proj.weight)
+        # typical modulus per bin and per latent, relative to the frame's level
+        self.register_buffer("tilt", torch.ones(bins))
+        self.register_buffer("latent_scale", torch.ones(config.latent_dim))
+        self.right = min(1, config.encoder_look_ahead)
+        self.look_ahead = max(self.right, self.trunk.look_ahead + self.right)
+        self.look_back = _LEVEL_LEFT + self.trunk.look_back
+
+    def transform_path(self, spec: Tensor) -> Tensor:
+        """The lapped transform codec's latents, planar ``[B, 2D, T]``, float32."""
+        with torch.autocast(spec.device.type, enabled=False):
+            pairs = compress(self.transform(spec.float()), self.config.latent_exponent)
+            return self.select(pairs)
+
+    def forward(self, spec: Tensor) -> Tensor:
+        z = self.transform_path(spec)
+        features = compress(spec, self.config.feature_exponent)
+        level = local_level(features, self.right)
+        h = self.trunk(scale_channels(features / level, 1.0 / self.tilt))
+        delta = scale_channels(self.out_proj(h).float(), self.latent_scale)
+        return z + delta * local_level(z, self.right)
+
+
+class Decoder(nn.Module):
+    """Planar latents ``[B, 2D, T]`` -> planar STFT ``[B, 2F, T]``."""
+
+    tilt: Tensor
+    latent_scale: Tensor
+
+    def __init__(self, config: ModelConfig, stft: STFT) -> None:
+        super().__init__()
+        self.config = config
+        self._stft = [stft]  # shared with the model, not a child of this module
+        bins, pairs = config.n_fft // 2 + 1, config.hop_length // 2
+        width = config.decoder_channels
+        self.expand = WidelyLinearConv1d(config.latent_dim, pairs, 1, bias=False)
+        self.transform = WidelyLinearConv1d(pairs, bins, 1, bias=False)
+        self.trunk = Trunk(
+            config, bins + config.latent_dim, width, config.decoder_blocks,
+            config.decoder_look_ahead,
+        )  # fmt: skip
+        # real gain per trunk channel for each number of stages: U(1)-equivariant conditioning
+        self.stage_gain = nn.Embedding(config.n_codebooks + 1, width)
+        nn.init.zeros_(self.stage_gain.weight)
+        self.out_proj = ComplexConv1d(width, bins, 1, bias=False)
+        nn.init.zeros_(self.out_proj.weight)
+        self.gain_proj = nn.Conv1d(width, bins, 1)
+        nn.init.zeros_(self.gain_proj.weight)
+        nn.init.zeros_(self.gain_proj.bias)
+        self.register_buffer("tilt", torch.ones(bins))
+        self.register_buffer("latent_scale", torch.ones(config.latent_dim))
+        self.right = min(1, config.decoder_look_ahead)
+        # one more frame each way for the overlap-add and analysis of the transform path
+        self.look_ahead = 1 + self.right + self.trunk.look_ahead
+        self.look_back = 1 + _LEVEL_LEFT + self.trunk.look_back
+
+    def transform_path(self, z: Tensor) -> Tensor:
+        """The lapped transform codec's spectrum, planar ``[B, 2F, T]``, float32.
+
+        Overlap-added and analysed again, so that the network sees the STFT of a real signal with
+        the time-domain aliasing of single frames cancelled.
+        """
+        stft = self._stft[0]
+        with torch.autocast(z.device.type, enabled=False):
+            pairs = expand(self.expand(z.float()), self.config.latent_exponent)
+            return stft.transform(stft.overlap_add(self.transform(pairs)))
+
+    def forward(self, z: Tensor, n_codebooks: Tensor) -> Tensor:
+        """``n_codebooks``: int ``[B]``, stages that z was summed from (0: not quantised)."""
+        if z.shape[-1] == 0:
+            return z.new_zeros(z.shape[0], 2 * self._stft[0].n_bins, 0)
+        base = compress(self.transform_path(z), self.config.feature_exponent)
+        level = local_level(base, self.right)
+        latents = scale_channels(z / local_level(z, self.right), 1.0 / self.latent_scale)
+        features = cat_planar(scale_channels(base / level, 1.0 / self.tilt), latents)
+        h = self.trunk(features, self.stage_gain(n_codebooks))
+        residual = scale_channels(self.out_proj(h).float(), self.tilt) * level
+        # modulus gate on the output: restores (or lowers) energy without touching the phase
+        gain = torch.exp(self.gain_proj(magnitude(h).to(h.dtype)).float().clamp(-3.0, 3.0))
+        corrected = base * torch.cat([gain, gain], 1) + residual
+        return expand(corrected, self.config.feature_exponent)
+
+
+class EuleroDec(nn.Module):
+    """The codec network.  ``encode`` and ``decode`` are the product, ``forward`` trains it."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.stft = STFT(config.n_fft, config.hop_length)
+        self.encoder = Encoder(config)
+        self.quantizer = ResidualVQ(config.latent_dim, config.n_codebooks, config.codebook_size)
+        self.decoder = Decoder(config, self.stft)
+        _set_lapped_transform(self)
+
+    # ---- facts --------------------------------------------------------------------------------
+
+    @property
+    def sample_rate(self) -> int:
+        return self.config.sample_rate
+
+    @property
+    def hop_length(self) -> int:
+        return self.config.hop_length
+
+    @property
+    def frame_rate(self) -> float:
+        return self.config.frame_rate
+
+    @property
+    def n_codebooks(self) -> int:
+        return self.config.n_codebooks
+
+    @property
+    def codebook_size(self) -> int:
+        return self.config.codebook_size
+
+    @property
+    def look_ahead(self) -> int:
+        """Samples after its own that an output sample can depend on, at most."""
+        # sample n of block b = n // hop needs spectrum frames to b + 1, these latents to
+        # b + 1 + decoder, these STFT frames to + encoder, and frame t ends with block t
+        frames = 1 + self.decoder.look_ahead + self.encoder.look_ahead
+        return (frames + 1) * self.hop_length - 1
+
+    @property
+    def receptive_field(self) -> int:
+        """Samples of input that an output sample can depend on, at most."""
+        back = 1 + self.decoder.look_back + self.encoder.look_back
+        return self.look_ahead + (back + 1) * self.hop_length
+
+    @property
+    def latency_s(self) -> float:
+        """Algorithmic latency in seconds: look-ahead including the framing."""
+        return (self.look_ahead + 1) / self.sample_rate
+
+    def n_frames(self, n_samples: int) -> int:
+        """Latent frames for that many samples: ceil(N / hop_length) + 1, 0 for 0."""
+        return self.stft.n_frames(n_samples)
+
+    # ---- coding -------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def encode(self, wav: Tensor, n_codebooks: int | None = None, beam: int = 1) -> Tensor:
+        """Waveform ``[B, 1, N]`` at sample_rate -> codes int64 ``[B, K, T]``, T = n_frames(N).
+
+        Args:
+            n_codebooks: stages K (each 11 bit per frame); all by default.
+            beam: paths of the residual search; more is slower and a little better.
+        """
+        spec = self.stft.analysis(wav[:, 0])
+        if spec.shape[-1] == 0:
+            z = spec.new_zeros(len(spec), 2 * self.config.latent_dim, 0)
+        else:
+            z = self.encoder(spec)
+        return self.quantizer.encode(z, n_codebooks, beam)
+
+    @torch.no_grad()
+    def decode(self, codes: Tensor, n_samples: int) -> Tensor:
+        """Codes int64 ``[B, K, T]`` (K from 1 to n_codebooks) -> waveform ``[B, 1, n_samples]``."""
+        z = self.quantizer.decode(codes)
+        # a stream that was cut has no last, half empty frame
+        z = F.pad(z, (0, max(0, self.n_frames(n_samples) - z.shape[-1])))
+        stages = torch.full((len(codes),), codes.shape[1], device=codes.device)
+        return self.stft.synthesis(self.decoder(z, stages), n_samples)[:, None]
+
+    # ---- training -----------------------------------------------------------------------------
+
+    def forward(
+        self, wav: Tensor, *, n_codebooks: Tensor | None = None, quantize: bool = True
+    ) -> ModelOutput:
+        """Waveform ``[B, 1, N]`` through the whole codec, with gradients.
+
+        Args:
+            n_codebooks: int ``[B]``, stages for each item; all by default.
+            quantize: False passes the latents unquantised (an upper bound).
+        """
+        spec = self.stft.analysis(wav[:, 0])
+        z = self.encoder(spec)
+        codes, stats = None, {}
+        commitment = z.new_zeros(())
+        if quantize:
+            if n_codebooks is None:
+                n_codebooks = torch.full((len(wav),), self.n_codebooks, device=wav.device)
+            out = self.quantizer(z, n_codebooks)
+            z, codes, commitment, stats = (
+                out.quantized, out.codes, out.commitment_loss, out.stats,
+            )  # fmt: skip
+        else:
+            n_codebooks = torch.zeros(len(wav), dtype=torch.int64, device=wav.device)
+        spec = self.decoder(z, n_codebooks)
+        audio = self.stft.synthesis(spec, wav.shape[-1])[:, None]
+        return ModelOutput(audio, spec, codes, commitment, stats)
+
+    @torch.no_grad()
+    def initialize(self, wavs: Tensor) -> None:
+        """Sets the transform path and the codebooks from audio ``[n, 1, N]``, before training.
+
+        Karhunen-Loeve basis of the compressed lapped transform, k-means codebooks on its latents,
+        and the typical levels by which the network path's inputs and outputs are scaled.
+        """
+        config = self.config
+        spec = torch.cat([self.stft.analysis(w[:, 0]) for w in wavs.split(16)])
+        pairs = compress(self.encoder.transform(spec), config.latent_exponent)
+        flat = pairs.transpose(1, 2).reshape(-1, pairs.shape[1]).double()
+        _, basis = torch.linalg.eigh(flat.t() @ flat)
+        basis = basis.flip(-1)[:, : 2 * config.latent_dim]  # strongest first
+        # components 2j and 2j + 1 become re and im of latent j
+        basis = torch.cat([basis[:, 0::2], basis[:, 1::2]], 1).float()
+        _set_planar_matrix(self.encoder.select, basis.t())
+        _set_planar_matrix(self.decoder.expand, basis)
+
+        z = self.encoder.transform_path(spec)
+        self.quantizer.fit(z)
+        features = compress(spec, config.feature_exponent)
+        right = self.encoder.right
+        tilt = _typical(features / local_level(features, right))
+        scale = _typical(z / local_level(z, right))
+        for module in (self.encoder, self.decoder):
+            module.tilt.copy_(tilt)
+            module.latent_scale.copy_(scale)
+
+
+def _typical(x: Tensor) -> Tensor:
+    """Root mean square modulus of each channel of planar ``[B, 2C, T]``, bounded below."""
+    rms = (2.0 * x.unflatten(1, (2, -1)).square().mean((0, 1, 3))).sqrt()
+    return rms.clamp_min(0.02 * float(rms.max()))
+
+
+def _set_planar_matrix(layer: WidelyLinearConv1d, matrix: Tensor) -> None:
+    """Sets a 1x1 widely linear map from its real matrix ``[2*out, 2*in]`` over planar channels."""
+    rr, ri, ir, ii = (
+        q for half in matrix.chunk(2, 0) for q in half.chunk(2, 1)
+    )  # [[rr, ri], [ir, ii]]
+    a = torch.stack([rr + ii, ir - ri], -1) / 2
+    b = torch.stack([rr - ii, ir + ri], -1) / 2
+    with torch.no_grad():
+        layer.weight.copy_(a[:, :, None])
+        layer.weight_conj.copy_(b[:, :, None])
+
+
+def _set_lapped_transform(model: EuleroDec) -> None:
+    """MDCT as a widely linear map of one STFT frame, and back; identity-like band selection.
+
+    MDCT (Princen, Johnson & Bradley 1987): y_k = sqrt(2/h) sum_n w_n x_n cos(pi/h (n + 1/2 + h/2)
+    (k + 1/2)) over a window of 2h samples.  y is linear in the windowed frame, which is linear in
+    (re, im) of its STFT.  Coefficients 2j and 2j + 1 become re and im of pair j.
+    """
+    hop, stft = model.hop_length, model.stft
+    bins = stft.n_bins
+    n = torch.arange(2 * hop, dtype=torch.float64) + 0.5 + hop / 2
+    k = torch.arange(hop, dtype=torch.float64) + 0.5
+    mdct = math.sqrt(2.0 / hop) * torch.cos(math.pi / hop * torch.outer(k, n))  # [h, 2h]
+    mdct = torch.cat([mdct[0::2], mdct[1::2]])
+    unit = torch.eye(bins, dtype=torch.float64)
+    # columns: the windowed frame for a unit real or imaginary part of each bin
+    frame = torch.cat([
+        torch.fft.irfft(unit.to(torch.complex128), n=2 * hop),
+        torch.fft.irfft(1j * unit, n=2 * hop),
+    ])  # fmt: skip
+    forward = mdct @ frame.t()  # [h, 2 bins]
+    back = torch.fft.rfft(mdct).t()  # [bins, h]
+    _set_planar_matrix(model.encoder.transform, forward.float())
+    _set_planar_matrix(model.decoder.transform, torch.cat([back.real, back.imag]).float())
+    # until initialize(): the lowest pairs, as they are
+    keep = torch.eye(2 * model.config.latent_dim, dtype=torch.float32)
+    pairs, dim = hop // 2, model.config.latent_dim
+    matrix = torch.zeros(2 * dim, hop)
+    matrix[:dim, :dim] = keep[:dim, :dim]
+    matrix[dim:, pairs : pairs + dim] = keep[dim:, dim:]
+    _set_planar_matrix(model.encoder.select, matrix)
+    _set_planar_matrix(model.decoder.expand, matrix.t())

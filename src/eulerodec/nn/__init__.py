@@ -1,0 +1,47 @@
+"""Building blocks for complex-valued networks on planar tensors (see :mod:`.planar`)."""
+
+from .activation import Cardioid, MagnitudeGELU, MagnitudeGLU, ModReLU, gated
+from .attention import AxialAttention, TimeAttention
+from .conv import (
+    ComplexConv1d,
+    ComplexConv2d,
+    ComplexConvTranspose1d,
+    ComplexConvTranspose2d,
+    WidelyLinearConv1d,
+)
+from .init import complex_glorot_, complex_kaiming_, complex_unitary_
+from .linear import ComplexLinear
+from .norm import ComplexBatchNorm, ComplexRMSNorm, WhiteningNorm, inverse_sqrt_2x2
+from .planar import ComplexModule, magnitude, scale_planar, to_complex, to_planar
+from .stft import STFT, compress, expand
+
+__all__ = [
+    "STFT",
+    "AxialAttention",
+    "Cardioid",
+    "ComplexBatchNorm",
+    "ComplexConv1d",
+    "ComplexConv2d",
+    "ComplexConvTranspose1d",
+    "ComplexConvTranspose2d",
+    "ComplexLinear",
+    "ComplexModule",
+    "ComplexRMSNorm",
+    "MagnitudeGELU",
+    "MagnitudeGLU",
+    "ModReLU",
+    "TimeAttention",
+    "WhiteningNorm",
+    "WidelyLinearConv1d",
+    "complex_glorot_",
+    "complex_kaiming_",
+    "complex_unitary_",
+    "compress",
+    "expand",
+    "gated",
+    "inverse_sqrt_2x2",
+    "magnitude",
+    "scale_planar",
+    "to_complex",
+    "to_planar",
+]

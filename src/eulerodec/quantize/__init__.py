@@ -1,0 +1,6 @@
+"""Residual vector quantisation of complex latents on their real view R^2D."""
+
+from .rvq import QuantizerOutput, ResidualVQ
+from .search import beam_search, nearest
+
+__all__ = ["QuantizerOutput", "ResidualVQ", "beam_search", "nearest"]

@@ -1,0 +1,232 @@
+"""Residual vector quantiser with EMA codebooks.
+
+Each stage codes what the stages before it left: r_0 = x, r_{k+1} = r_k - c_k with the *detached*
+code vector c_k.  (Formed from the straight-through output instead, the residual would carry no
+gradient and only the first stage's commitment loss would reach the encoder.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from .search import beam_search, nearest
+
+__all__ = ["QuantizerOutput", "ResidualVQ"]
+
+
+@dataclass
+class QuantizerOutput:
+    """Result of :meth:`ResidualVQ.forward`.
+
+    Attributes:
+        quantized: planar ``[B, 2D, T]``; in training with straight-through gradient.
+        codes: int64 ``[B, K, T]``; -1 where a stage was dropped for that item.
+        commitment_loss: scalar; mean over active stages of |r_k - c_k|^2 / |x|^2.
+        stats: plain numbers for the log: ``perplexity_mean``, ``perplexity_min``, ``dead_codes``.
+    """
+
+    quantized: Tensor
+    codes: Tensor
+    commitment_loss: Tensor
+    stats: dict[str, float]
+
+
+class ResidualVQ(nn.Module):
+    """K codebooks of ``size`` vectors in R^2D, trained by exponential moving averages.
+
+    Euclidean distance on (re, im) is the Hermitian distance of the complex latents.
+
+    Args:
+        latent_dim: complex dimensions D of a latent vector.
+        n_codebooks: stages K.
+        codebook_size: codes per stage.
+        decay: EMA decay per training step.
+        dead_threshold: a code whose share of the stage's recent assignments is below this fraction
+            of the uniform share 1/size is dead; it is re-seeded from the residuals of the batch.
+    """
+
+    codebooks: Tensor
+    ema_count: Tensor
+    decay: float
+
+    def __init__(
+        self,
+        latent_dim: int,
+        n_codebooks: int = 12,
+        codebook_size: int = 2048,
+        decay: float = 0.99,
+        dead_threshold: float = 0.05,
+    ) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+        self.n_codebooks = n_codebooks
+        self.codebook_size = codebook_size
+        self.decay = decay
+        self.dead_threshold = dead_threshold
+        # Random start: stage k covers what k stages of 11 bits leave of a unit-variance source.
+        scale = 2.0 ** (-(codebook_size.bit_length() - 1) / (2 * latent_dim))
+        stages = scale ** torch.arange(n_codebooks, dtype=torch.float32)
+        start = torch.randn(n_codebooks, codebook_size, 2 * latent_dim) * stages[:, None, None]
+        self.register_buffer("codebooks", start)
+        self.register_buffer("ema_count", torch.ones(n_codebooks, codebook_size))
+
+    # ---- coding -------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def encode(self, z: Tensor, n_codebooks: int | None = None, beam: int = 1) -> Tensor:
+        """Planar ``[B, 2D, T]`` -> codes int64 ``[B, K, T]`` with K = ``n_codebooks`` (all)."""
+        stages = self._check_stages(self.n_codebooks if n_codebooks is None else n_codebooks)
+        batch, dim, frames = z.shape
+        if frames == 0:
+            return torch.zeros(batch, stages, 0, dtype=torch.int64, device=z.device)
+        x = z.float().transpose(1, 2).reshape(-1, dim)
+        books = self.codebooks[:stages]
+        # blocks bound the memory of the distance table
+        codes = torch.cat([beam_search(part, books, beam) for part in x.split(4096 // beam)])
+        return codes.view(batch, frames, stages).transpose(1, 2).contiguous()
+
+    @torch.no_grad()
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes int64 ``[B, K, T]`` with any K up to n_codebooks -> planar ``[B, 2D, T]``."""
+        batch, stages, frames = codes.shape
+        self._check_stages(stages)
+        out = self.codebooks.new_zeros(batch, frames, 2 * self.latent_dim)
+        for book, index in zip(self.codebooks, codes.unbind(1), strict=False):
+            out += book[index]
+        return out.transpose(1, 2)
+
+    def _check_stages(self, stages: int) -> int:
+        if not 1 <= stages <= self.n_codebooks:
+            raise ValueError(
+                f"n_codebooks={stages} but this model has {self.n_codebooks}; "
+                f"allowed: 1..{self.n_codebooks}"
+            )
+        return stages
+
+    # ---- training -----------------------------------------------------------------------------
+
+    def forward(self, z: Tensor, n_codebooks: Tensor | None = None) -> QuantizerOutput:
+        """Quantises with straight-through gradient; in training mode also updates the codebooks.
+
+        Args:
+            z: planar ``[B, 2D, T]``.
+            n_codebooks: int ``[B]``, stages used for each item (structured dropout); all if None.
+        """
+        batch, dim, frames = z.shape
+        x = z.float().transpose(1, 2).reshape(-1, dim)
+        if n_codebooks is None:
+            active = torch.full((batch,), self.n_codebooks, device=z.device)
+        else:
+            active = n_codebooks.to(z.device)
+        active = active[:, None].expand(-1, frames).reshape(-1)
+
+        residual = x.detach()
+        quantized = torch.zeros_like(residual)
+        power = residual.square().mean().clamp_min(1e-12)
+        losses: list[Tensor] = []
+        codes: list[Tensor] = []
+        # every rank makes the same statistics tensors in the same order, used or not
+        counts = torch.zeros_like(self.ema_count)
+        sums = torch.zeros_like(self.codebooks)
+        seeds = torch.zeros_like(self.codebooks[:, :_SEEDS])
+        for k, book in enumerate(self.codebooks):
+            keep = active > k
+            index = nearest(residual, book)
+            code = book[index]
+            if self.training:
+                mask = keep.to(x.dtype)
+                counts[k].index_add_(0, index, mask)
+                sums[k].index_add_(0, index, residual * mask[:, None])
+                pick = torch.randint(len(residual), (len(seeds[k]),), device=x.device)
+                seeds[k] = residual[pick]
+            # gradient to x alone: everything subtracted so far is detached
+            distance = (x - (quantized + code)).square().mean(-1)
+            losses.append((distance * keep).sum() / keep.sum().clamp_min(1) / power)
+            code = code * keep[:, None]
+            quantized = quantized + code
+            residual = residual - code
+            codes.append(torch.where(keep, index, -1))
+        stats: dict[str, float] = {}
+        if self.training:
+            stats = self._update(counts, sums, seeds)
+        straight = x + (quantized - x).detach()
+        return QuantizerOutput(
+            quantized=straight.view(batch, frames, dim).transpose(1, 2),
+            codes=torch.stack(codes, 1).view(batch, frames, -1).transpose(1, 2),
+            commitment_loss=torch.stack(losses).mean(),
+            stats=stats,
+        )
+
+    @torch.no_grad()
+    def _update(self, counts: Tensor, sums: Tensor, seeds: Tensor) -> dict[str, float]:
+        if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+            dist.all_reduce(counts)
+            dist.all_reduce(sums)
+            dist.broadcast(seeds, 0)
+        # The averaged sum of a code's vectors is its vector times its averaged count, so only
+        # these two are kept; a code that is not hit keeps its vector.
+        new = 1.0 - self.decay
+        self.ema_count.mul_(self.decay)
+        total = self.codebooks * self.ema_count[..., None] + new * sums
+        self.ema_count.add_(counts, alpha=new)
+        self.codebooks.copy_(total / self.ema_count.clamp_min(1e-12)[..., None])
+        uniform = self.ema_count.mean(1, keepdim=True)
+        dead = self.ema_count < self.dead_threshold * uniform
+        n_dead = dead.sum(1)
+        # A few of the dead per step, so that one batch does not fill a stage with its own frames.
+        # A revived code gets vector and count together, at half a uniform share: it stays unless
+        # nobody uses it.
+        rank = dead.int().cumsum(1) - 1
+        revive = dead & (rank < seeds.shape[1])
+        for k in range(self.n_codebooks):
+            where = revive[k].nonzero()[:, 0]
+            self.ema_count[k, where] = 0.5 * uniform[k].clamp_min(1e-3)
+            self.codebooks[k, where] = seeds[k, : len(where)]
+        perplexity = self.perplexity()
+        return {
+            "perplexity_mean": float(perplexity.mean()),
+            "perplexity_min": float(perplexity.min()),
+            "dead_codes": float(n_dead.float().mean()),
+        }
+
+    def perplexity(self) -> Tensor:
+        """exp(entropy) of each stage's recent code use, ``[K]``; at most codebook_size."""
+        p = self.ema_count / self.ema_count.sum(1, keepdim=True).clamp_min(1e-12)
+        return torch.exp(-(p * p.clamp_min(1e-20).log()).sum(1))
+
+    @torch.no_grad()
+    def fit(self, z: Tensor, iterations: int = 8, max_vectors: int = 150_000) -> None:
+        """Sets the codebooks by k-means, stage after stage, on planar latents ``[B, 2D, T]``.
+
+        Deterministic: the starting codes are evenly spaced vectors of the data.
+        """
+        x = z.float().transpose(1, 2).reshape(-1, z.shape[1])
+        x = x[:: max(1, len(x) // max_vectors)].contiguous()
+        for k in range(self.n_codebooks):
+            spread = torch.linspace(0, len(x) - 1, self.codebook_size, device=x.device).long()
+            # distinct vectors even where the data repeats (digital silence)
+            book = x[spread] + 1e-6 * torch.randn_like(x[spread])
+            count = x.new_ones(self.codebook_size)
+            index = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+            for _ in range(iterations):
+                index = torch.cat([nearest(part, book) for part in x.split(8192)])
+                count = torch.bincount(index, minlength=self.codebook_size).to(x.dtype)
+                total = torch.zeros_like(book).index_add_(0, index, x)
+                empty = count == 0
+                book = total / count.clamp_min(1)[:, None]
+                if empty.any():
+                    # an unused code moves next to one of the most used
+                    heavy = count.argsort(descending=True)[: int(empty.sum())]
+                    book[empty] = book[heavy] * 1.01
+            index = torch.cat([nearest(part, book) for part in x.split(8192)])
+            self.codebooks[k] = book
+            share = count / len(x) * self.codebook_size
+            self.ema_count[k] = share.clamp_min(0.1)
+            x = x - book[index]
+
+
+_SEEDS = 32  # candidates for revival drawn per stage and step

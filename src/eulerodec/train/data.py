@@ -1,0 +1,235 @@
+"""Random crops as a pure function of (seed, step, rank), prepared ahead by threads.
+
+Nothing here has state that a checkpoint would have to keep: the batch of step ``s`` is the same
+whether the run reached ``s`` in one go or was resumed there, and ranks draw different crops.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eulerodec.errors import ConfigError, TrainingError
+from eulerodec.train.augment import augment
+from eulerodec.train.cache import (
+    SAMPLE_RATE,
+    Cache,
+    Item,
+    default_cache_dir,
+    is_cache,
+    open_cache,
+    pack,
+    synthesize,
+)
+from eulerodec.train.recipe import AugmentConfig, DataConfig, nearest
+
+__all__ = ["Batch", "Crops", "load_data", "prefetch", "sample_stages", "split"]
+
+Wave = NDArray[np.float32]
+MAX_DRAWS = 8  # tries for a crop that is not silent
+INIT_STEP = 2**40  # "step" numbers of draws that are not training steps
+VAL_STEP = 2**41
+
+
+@dataclass(frozen=True)
+class Batch:
+    """``audio`` float32 [B, 1, N] in [-1, 1]; ``n_codebooks`` int64 [B]."""
+
+    audio: Wave
+    n_codebooks: NDArray[np.int64]
+
+
+def load_data(config: DataConfig, *, quiet: bool = False) -> list[Cache]:
+    """Open the data of a recipe; what is not packed yet is decoded first.
+
+    Raises:
+        ConfigError: no data given, or a path is missing.
+        TrainingError: nothing readable.
+    """
+    caches = [open_cache(p) for p in config.paths if is_cache(p)]
+    loose = [p for p in config.paths if not is_cache(p)]
+    if loose:
+        out = Path(config.cache) if config.cache else default_cache_dir(loose)
+        caches.append(open_cache(pack(loose, out, quiet=quiet)))
+    if not caches and config.synthetic_seconds > 0:
+        caches.append(synthesize(config.synthetic_seconds, config.seed))
+    if not caches:
+        raise ConfigError("no training audio: give --data FOLDER or set data.paths in the recipe")
+    return caches
+
+
+def split(caches: Sequence[Cache], config: DataConfig) -> tuple[list[Cache], list[Cache]]:
+    """Training and held-out part. A speaker of the hashed share is never in both."""
+
+    def held_out(item: Item) -> bool:
+        names = (item.path, Path(item.path).name, item.speaker)
+        if any(fnmatch.fnmatch(name, pattern) for pattern in config.val for name in names if name):
+            return True
+        who = f"{item.source}/{item.speaker or item.path}"
+        draw = int.from_bytes(hashlib.sha256(who.encode()).digest()[:8], "big") / 2**64
+        return draw < config.val_fraction
+
+    def keep(wanted: bool) -> list[Cache]:
+        parts = (replace(c, items=[i for i in c.items if held_out(i) == wanted]) for c in caches)
+        return [part for part in parts if part.items]
+
+    train, val = keep(False), keep(True)
+    if not train:
+        raise ConfigError("all audio is held out; lower data.val_fraction or shorten data.val")
+    if config.val and not val:
+        raise ConfigError(f"data.val = {config.val} matches no file or speaker")
+    return train, val
+
+
+class Crops:
+    """Draws crops and batches from one or more caches.
+
+    Args:
+        caches: decoded audio.
+        config: ``[data]``; augment: ``[augment]``, or None for untouched crops.
+        stages: probability of each number of stages, see :func:`sample_stages`.
+    """
+
+    def __init__(
+        self,
+        caches: Sequence[Cache],
+        config: DataConfig,
+        augment: AugmentConfig | None,
+        stages: NDArray[np.float64],
+        *,
+        rank: int = 0,
+    ):
+        self.config, self.augment, self.stages, self.rank = config, augment, stages, rank
+        self.n_samples = round(config.crop_seconds * SAMPLE_RATE)
+        self.audio = [c.audio for c in caches]
+        items = [(number, item) for number, c in enumerate(caches) for item in c.items if item.n]
+        self.cache_of = np.array([number for number, _ in items])
+        self.start = np.array([item.offset for _, item in items])
+        self.length = np.array([item.n for _, item in items])
+        self.cumulative = np.cumsum(_item_weights([item for _, item in items], config))
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step: a function of (seed, rank, step) and nothing else."""
+        rng = np.random.default_rng([self.config.seed, self.rank, step])
+        size = self.config.batch_size
+        audio = np.stack([self._crop(rng) for _ in range(size)])[:, None]
+        n_codebooks = rng.choice(len(self.stages), size=size, p=self.stages) + 1
+        return Batch(audio, n_codebooks)
+
+    def plain(self, count: int, seconds: float | None = None, step: int = INIT_STEP) -> Wave:
+        """``count`` crops without augmentation, float32 [count, 1, N]; fixed by the seed."""
+        rng = np.random.default_rng([self.config.seed, self.rank, step])
+        n = self.n_samples if seconds is None else round(seconds * SAMPLE_RATE)
+        return np.stack([self._draw(n, 0, rng) for _ in range(count)])[:, None]
+
+    def _crop(self, rng: np.random.Generator) -> Wave:
+        if self.augment is None:
+            return self._draw(self.n_samples, 0, rng)
+
+        def draw(n: int, margin: int) -> Wave:
+            return self._draw(n, margin, rng)
+
+        return augment(draw, self.n_samples, self.augment, rng, SAMPLE_RATE)
+
+    def _draw(self, n: int, margin: int, rng: np.random.Generator) -> Wave:
+        """``n`` samples of a random file, the outer ``margin`` of them possibly beyond its ends."""
+        floor = 10 ** (self.config.silence_db / 20)
+        wave = np.zeros(n, dtype=np.float32)
+        for _ in range(MAX_DRAWS):
+            pick = rng.random() * self.cumulative[-1]
+            item = int(np.searchsorted(self.cumulative, pick, side="right"))
+            item = min(item, len(self.length) - 1)
+            wave = self._read(item, n, margin, rng)
+            loud = float(np.sqrt(np.mean(wave**2))) >= floor
+            if loud or rng.random() >= self.config.silence_skip:
+                break
+        return wave
+
+    def _read(self, item: int, n: int, margin: int, rng: np.random.Generator) -> Wave:
+        """A random stretch of one file; a file shorter than the crop lands at a random place."""
+        core, length = n - 2 * margin, int(self.length[item])
+        slack = length - core
+        first = int(rng.integers(min(slack, 0), max(slack, 0) + 1)) - margin
+        low, high = max(first, 0), min(first + n, length)
+        wave = np.zeros(n, dtype=np.float32)
+        base = int(self.start[item])
+        audio = self.audio[int(self.cache_of[item])]
+        wave[low - first : high - first] = audio[base + low : base + high]
+        wave *= np.float32(1 / 32768)
+        return wave
+
+
+def _item_weights(items: Sequence[Item], config: DataConfig) -> NDArray[np.float64]:
+    """Weight of each file: its share of its source, times the weight of the source."""
+    seconds = np.array([i.n for i in items], dtype=np.float64) / SAMPLE_RATE
+    sources = sorted({i.source for i in items})
+    for name in config.source_weights:
+        if name not in sources:
+            raise ConfigError(f"data.source_weights: no source {name!r}; {nearest(name, sources)}")
+    total = {
+        s: sum(t for i, t in zip(items, seconds, strict=True) if i.source == s) for s in sources
+    }
+    weight = {
+        s: (h / 3600) ** config.alpha * config.source_weights.get(s, 1.0) for s, h in total.items()
+    }
+    out = np.array([weight[i.source] / total[i.source] for i in items]) * seconds
+    if config.kind_share:
+        kinds = np.array([i.kind for i in items])
+        for name in config.kind_share:
+            if name not in kinds:
+                known = sorted(set(kinds))
+                raise ConfigError(f"data.kind_share: no kind {name!r}; {nearest(name, known)}")
+        for kind in set(kinds):
+            of_kind = kinds == kind
+            share = config.kind_share.get(str(kind), 0.0)
+            out[of_kind] *= share / max(out[of_kind].sum(), 1e-12)
+    if out.sum() <= 0:
+        raise TrainingError("all source weights are 0")
+    return out
+
+
+def sample_stages(probs: Mapping[str, float], n_codebooks: int) -> NDArray[np.float64]:
+    """Probability of 1 .. n_codebooks stages, [n_codebooks]; ``other`` is spread over the rest.
+
+    Raises:
+        ConfigError: a number of stages that the model does not have.
+    """
+    out = np.full(n_codebooks, -1.0)
+    for key, value in probs.items():
+        if key == "other":
+            continue
+        if int(key) > n_codebooks:
+            raise ConfigError(f"stage_probs: {key} stages, but the model has {n_codebooks}")
+        out[int(key) - 1] = value
+    rest = out < 0
+    out[rest] = probs.get("other", 0.0) / max(int(rest.sum()), 1)
+    if out.sum() <= 0:
+        raise ConfigError("stage_probs give no number of stages a probability above 0")
+    return out / out.sum()
+
+
+def prefetch(crops: Crops, first: int, last: int, workers: int) -> Iterator[tuple[int, Batch]]:
+    """(step, batch) for first <= step < last, in order, prepared by ``workers`` threads."""
+    with ThreadPoolExecutor(workers, thread_name_prefix="crops") as pool:
+        ahead = deque(
+            pool.submit(crops.batch, s) for s in range(first, min(first + workers + 2, last))
+        )
+        upcoming = first + len(ahead)
+        try:
+            for step in range(first, last):
+                batch = ahead.popleft().result()
+                if upcoming < last:
+                    ahead.append(pool.submit(crops.batch, upcoming))
+                    upcoming += 1
+                yield step, batch
+        finally:
+            for future in ahead:
+                future.cancel()

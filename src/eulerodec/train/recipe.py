@@ -1,0 +1,334 @@
+"""Training recipes: plain TOML, read into frozen dataclasses.
+
+A recipe is data. Every section is one dataclass below (``[model]`` and ``[loss]`` are passed on to
+``ModelConfig`` and ``LossConfig``), every key has a default, and a key that does not exist is an
+error that names the nearest one that does.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+import types
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from eulerodec.errors import ConfigError
+
+__all__ = ["AugmentConfig", "DataConfig", "OptimConfig", "Recipe", "TrainConfig", "load_recipe"]
+
+SCHEDULES = ("cosine", "linear", "inverse_sqrt", "constant")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Where the audio comes from and how crops are drawn."""
+
+    paths: list[str] = field(default_factory=list)
+    """Folders of audio, JSONL manifests, audio files or packed caches."""
+    cache: str = ""
+    """Folder for the decoded 24 kHz audio; empty = a folder in the user's cache directory."""
+    synthetic_seconds: float = 0.0
+    """Seconds of generated audio (tones, chirps, noise) to use when there are no paths."""
+    crop_seconds: float = 1.0
+    batch_size: int = 8
+    """Crops per step and process."""
+    alpha: float = 0.5
+    """A source is drawn in proportion to hours**alpha (1 = all audio alike, 0 = sources alike)."""
+    source_weights: dict[str, float] = field(default_factory=dict)
+    """Factor on the weight of a source, by name; 0 leaves it out."""
+    kind_share: dict[str, float] = field(default_factory=dict)
+    """Share of all crops per kind (``speech``, ``music``, ...), over the weights above."""
+    silence_db: float = -55.0
+    """A crop whose RMS is below this (dB re full scale) counts as silent ..."""
+    silence_skip: float = 0.9
+    """... and is drawn again with this probability."""
+    val: list[str] = field(default_factory=list)
+    """Held out for validation: patterns (``*`` and ``?``) on a file's path, name or speaker."""
+    val_fraction: float = 0.0
+    """Further share of speakers to hold out, chosen by a hash of source and speaker."""
+    val_crops: int = 16
+    val_seconds: float = 2.0
+    seed: int = 0
+    workers: int = 1
+    """Threads that prepare batches ahead of the loop."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """Probability (``*_p``) and range of each random change; see ``augment.py``."""
+
+    gain_p: float = 0.8
+    gain_db: list[float] = field(default_factory=lambda: [-12.0, 6.0])
+    speed_p: float = 0.3
+    speed: list[float] = field(default_factory=lambda: [0.85, 1.18])
+    eq_p: float = 0.2
+    eq_db: float = 6.0
+    band_limit_p: float = 0.05
+    band_limit_hz: list[float] = field(default_factory=lambda: [3400.0, 9000.0])
+    mix_p: float = 0.0
+    mix_db: list[float] = field(default_factory=lambda: [-20.0, 0.0])
+    polarity_p: float = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """AdamW, its schedule and its parameter groups."""
+
+    lr: float = 8e-4
+    lr_min: float = 0.0
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.98])
+    eps: float = 1e-8
+    weight_decay: float = 1e-4
+    """On matrices and kernels only, never on biases, norms or gains."""
+    warmup_steps: int = 200
+    schedule: str = "cosine"
+    """``cosine`` | ``linear`` | ``inverse_sqrt`` | ``constant``."""
+    schedule_by: str = "steps"
+    """``steps``, or ``time``: progress is the share of ``time_limit_minutes`` that is used."""
+    cooldown: float = 0.0
+    """Last share of the run in which the rate falls linearly to ``lr_min``, on top of it all."""
+    lr_multipliers: dict[str, float] = field(default_factory=dict)
+    """Factor on the rate of the parameters whose name starts with the key; longest key wins."""
+    freeze_until: dict[str, int] = field(default_factory=dict)
+    """Parameters whose name starts with the key rest before this step (-1 = for the whole run);
+    modules of that prefix are in eval mode meanwhile, so that their statistics rest too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """The run itself."""
+
+    steps: int = 100_000
+    time_limit_minutes: float = 0.0
+    """Training time of the whole run, parts before a resume included; 0 = no limit."""
+    device: str = "auto"
+    precision: str = "fp32"
+    """``fp32``, or ``bf16``: torch.autocast around the model; parameters and losses stay fp32."""
+    tf32: bool = True
+    """CUDA only: let float32 matrix products run on TF32 units."""
+    threads: int = 0
+    """CPU threads for torch; 0 = leave as it is."""
+    compile: bool = False
+    grad_clip: float = 1.0
+    ema_decay: float = 0.999
+    """Running average of the weights, used for validation and export; 0 = the last weights."""
+    commitment_weight: float = 0.25
+    quantize_from_step: int = 0
+    stage_probs: dict[str, float] = field(
+        default_factory=lambda: {"12": 0.5, "6": 0.4, "other": 0.1}
+    )
+    """Probability of each number of stages per item; ``other`` is shared by all not named."""
+    init_crops: int = 2000
+    """Training crops for ``model.initialize`` before the first step; 0 = do not call it. K-means of
+    2048 codes wants about 200 000 frames, which is 2000 crops of 1 s."""
+    checkpoint_minutes: float = 10.0
+    val_every: int = 1000
+    log_every: int = 20
+    print_seconds: float = 15.0
+    """A line at least this far apart when the output is no terminal."""
+    tensorboard: bool = False
+    max_bad_steps: int = 10
+    """Give up after this many non-finite steps in a row."""
+    seed: int = 0
+    name: str = "eulerodec"
+    """Name written into the exported weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One training run. ``model`` and ``loss`` hold the fields of ModelConfig and LossConfig."""
+
+    model: dict[str, Any] = field(default_factory=dict)
+    loss: dict[str, Any] = field(default_factory=dict)
+    data: DataConfig = field(default_factory=DataConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def to_toml(self) -> str:
+        """The whole recipe, defaults written out, as TOML that :func:`load_recipe` reads."""
+        return "\n".join(_toml_section(name, value) for name, value in self.to_dict().items())
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], where: str = "recipe") -> Recipe:
+        """Build and check a recipe.
+
+        Raises:
+            ConfigError: unknown section or key (names the nearest), wrong type, bad value.
+        """
+        sections = {f.name: f for f in fields(cls)}
+        built: dict[str, Any] = {}
+        for name, section in values.items():
+            if name not in sections:
+                raise ConfigError(f"{where}: no section [{name}]; {nearest(name, sections)}")
+            if not isinstance(section, Mapping):
+                raise ConfigError(f"{where}: [{name}] must be a section, not {section!r}")
+            kind = SECTION_TYPES.get(name)
+            built[name] = build(kind, section, f"{where}: [{name}]") if kind else dict(section)
+        recipe = cls(**built)
+        _check(recipe, where)
+        return recipe
+
+
+SECTION_TYPES: dict[str, type] = {
+    "data": DataConfig,
+    "augment": AugmentConfig,
+    "optim": OptimConfig,
+    "train": TrainConfig,
+}
+
+
+def nearest(key: str, known: Iterable[str]) -> str:
+    """The way out for an unknown key: the nearest known one, or all of them."""
+    known = sorted(known)
+    match = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+    return f"did you mean {match[0]!r}?" if match else f"known: {', '.join(known)}"
+
+
+def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
+    """Dataclass of type ``kind`` from a mapping, with names and types checked.
+
+    Raises:
+        ConfigError: unknown key or wrong type.
+    """
+    hints = get_type_hints(kind)
+    names = [f.name for f in fields(kind)]  # type: ignore[arg-type]
+    for key, value in values.items():
+        if key not in names:
+            raise ConfigError(f"{where}: unknown key {key!r}; {nearest(key, names)}")
+        if not _fits(value, hints[key]):
+            want = getattr(hints[key], "__name__", str(hints[key]))
+            raise ConfigError(f"{where}: {key} = {value!r} should be of type {want}")
+    return kind(**values)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, a) for a in args)
+    if origin is list:
+        return isinstance(value, list) and all(_fits(v, args[0]) for v in value)
+    if origin is tuple:
+        return isinstance(value, list | tuple)
+    if origin is dict:
+        return isinstance(value, dict) and all(_fits(v, args[1]) for v in value.values())
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint in (str, bool):
+        return isinstance(value, hint)
+    return True
+
+
+def _check(recipe: Recipe, where: str) -> None:
+    """Values that would only fail hours later, or silently."""
+
+    def need(ok: bool, text: str) -> None:
+        if not ok:
+            raise ConfigError(f"{where}: {text}")
+
+    data, aug, opt, run = recipe.data, recipe.augment, recipe.optim, recipe.train
+    need(data.crop_seconds > 0, f"crop_seconds = {data.crop_seconds} must be above 0")
+    need(data.batch_size > 0, f"batch_size = {data.batch_size} must be at least 1")
+    need(data.workers > 0, f"workers = {data.workers} must be at least 1")
+    for key in ("gain_db", "speed", "band_limit_hz", "mix_db"):
+        pair = getattr(aug, key)
+        need(len(pair) == 2 and pair[0] <= pair[1], f"{key} = {pair} must be [low, high]")
+    need(aug.speed[0] > 0.25, f"speed = {aug.speed} must be above 0.25")
+    need(len(opt.betas) == 2, f"betas = {opt.betas} must be two numbers")
+    need(
+        opt.schedule in SCHEDULES,
+        f"schedule = {opt.schedule!r}; allowed: {', '.join(SCHEDULES)}",
+    )
+    need(
+        opt.schedule_by in ("steps", "time"),
+        f"schedule_by = {opt.schedule_by!r}; allowed: steps, time",
+    )
+    need(
+        opt.schedule_by != "time" or run.time_limit_minutes > 0,
+        'schedule_by = "time" needs time_limit_minutes above 0',
+    )
+    need(run.precision in ("fp32", "bf16"), f"precision = {run.precision!r}; allowed: fp32, bf16")
+    need(0 <= run.ema_decay < 1, f"ema_decay = {run.ema_decay} must be in [0, 1)")
+    for key in run.stage_probs:
+        need(
+            key == "other" or (key.isdecimal() and int(key) > 0),
+            f"stage_probs: {key!r} is neither a number of stages nor 'other'",
+        )
+    need(
+        sum(run.stage_probs.values()) > 0 and min(run.stage_probs.values()) >= 0,
+        "stage_probs must be at least 0 and not all 0",
+    )
+
+
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe and apply ``section.key=value`` overrides.
+
+    Raises:
+        ConfigError: file missing or no TOML, unknown key (names the nearest), wrong type or value.
+    """
+    try:
+        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read recipe {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"recipe {path} is not valid TOML: {error}") from None
+    for override in overrides:
+        _override(values, override)
+    return Recipe.from_dict(values, str(path))
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    """Apply ``section.key=value``; ``section.key.entry=value`` reaches into a table."""
+    name, equals, text = override.partition("=")
+    section, _, key = name.strip().partition(".")
+    if not equals or not key:
+        raise ConfigError(f"--set {override!r}: expected section.key=value")
+    try:
+        value = tomllib.loads(f"v = {text.strip()}")["v"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()  # a bare word is a string
+    table = values.setdefault(section, {})
+    kind = SECTION_TYPES.get(section)
+    head, _, entry = key.partition(".")
+    is_table = kind is not None and any(
+        f.name == head and str(f.type).startswith("dict") for f in fields(kind)
+    )
+    if entry and is_table:  # the rest of the name is one key, dots included ("encoder.in_proj")
+        table[head] = {**table.get(head, {}), entry: value}
+    else:
+        table[key] = value
+
+
+def with_changes(recipe: Recipe, section: str, **changes: Any) -> Recipe:
+    """A copy of the recipe with some keys of one section changed."""
+    return replace(recipe, **{section: replace(getattr(recipe, section), **changes)})
+
+
+def _toml_section(name: str, values: Mapping[str, Any]) -> str:
+    flat = {k: v for k, v in values.items() if not isinstance(v, Mapping) and v is not None}
+    tables = {k: v for k, v in values.items() if isinstance(v, Mapping)}
+    lines = [f"[{name}]", *(f"{_toml_key(k)} = {_toml_value(v)}" for k, v in flat.items()), ""]
+    return "\n".join(lines) + "".join(
+        "\n" + _toml_section(f"{name}.{_toml_key(k)}", v) for k, v in tables.items()
+    )
+
+
+def _toml_key(key: str) -> str:
+    bare = key.replace("_", "").replace("-", "")
+    return key if bare.isalnum() and bare.isascii() else json.dumps(key, ensure_ascii=False)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml_value(v) for v in value) + "]"
+    return json.dumps(value, ensure_ascii=False)  # JSON's scalars are TOML's

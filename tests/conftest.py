@@ -1,0 +1,61 @@
+"""Fixtures that need weights: a very small network with random ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from cli_tools import speech
+from tiny_model import random_model
+
+from eulerodec import pretrained
+from eulerodec.codec import Codec
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of weights."""
+    directory = tmp_path_factory.mktemp("weights") / "tiny"
+    about = {"licence": "CC0-1.0", "data": ["noise"]}
+    pretrained.save(directory, random_model(0), name="tiny", about=about, card="# Tiny\n")
+    return directory
+
+
+@pytest.fixture(scope="session")
+def other_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same network with other values."""
+    directory = tmp_path_factory.mktemp("weights") / "other"
+    pretrained.save(directory, random_model(1), name="other")
+    return directory
+
+
+@pytest.fixture(scope="session")
+def codec(weights: Path) -> Codec:
+    return Codec.from_pretrained(weights)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def same_threads():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def w(weights: Path) -> list[str]:
+    """The option that gives the tiny weights."""
+    return ["--weights", str(weights)]
+
+
+@pytest.fixture
+def stream(codec: Codec) -> bytes:
+    """6 s at 6 kbps: three packets."""
+    return codec.compress(speech(144_000), 24_000, 6)

@@ -1,0 +1,106 @@
+"""The frozen distance formula and the beam search, against brute force."""
+
+import itertools
+
+import pytest
+import torch
+
+from eulerodec.quantize import beam_search, nearest
+
+
+def error(x, codebooks, codes):
+    """|x - sum of codes|^2 of each vector, in float64."""
+    total = sum(book[index] for book, index in zip(codebooks.double(), codes.t(), strict=True))
+    return (x.double() - total).square().sum(-1)
+
+
+def brute_force(x, codebooks):
+    """Least error over all combinations of codes."""
+    size = codebooks.shape[1]
+    combinations = torch.tensor(list(itertools.product(range(size), repeat=len(codebooks))))
+    sums = sum(b[i] for b, i in zip(codebooks.double(), combinations.t(), strict=True))
+    distance = (x.double()[:, None] - sums).square().sum(-1)
+    return distance.min(1).values, combinations[distance.argmin(1)]
+
+
+def residual_source(n, dim, stages, size, seed):
+    """Vectors and codebooks whose stages get finer, as in a trained quantiser."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(n, dim, generator=generator)
+    scale = 0.6 ** torch.arange(stages)
+    books = torch.randn(stages, size, dim, generator=generator) * scale[:, None, None]
+    return x, books
+
+
+@pytest.mark.parametrize(("dim", "size"), [(1, 7), (16, 300), (128, 2048)])
+def test_nearest_is_the_argmin_of_the_distance_except_for_ties(dim, size):
+    x, books = residual_source(500, dim, 1, size, seed=dim)
+    found = nearest(x, books[0])
+    distance = torch.cdist(x.double(), books[0].double())
+    best = distance.min(1).values
+    chosen = distance.gather(1, found[:, None])[:, 0]
+    # where another index wins in float64, the two are as good as equal
+    assert torch.allclose(chosen, best, rtol=1e-5, atol=1e-6)
+    assert (found == distance.argmin(1)).float().mean() > 0.99
+    assert found.dtype == torch.int64 and found.shape == (500,)
+
+
+def test_nearest_takes_the_first_of_equal_codes_and_given_norms():
+    book = torch.tensor([[5.0, 0.0], [1.0, 1.0], [1.0, 1.0], [-1.0, 0.0]])
+    x = torch.tensor([[1.0, 1.0], [0.9, 1.2], [-3.0, 0.0]])
+    assert nearest(x, book).tolist() == [1, 1, 3]
+    assert nearest(x, book, book.square().sum(-1)).tolist() == [1, 1, 3]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_beam_as_wide_as_the_tree_finds_the_best_combination(seed):
+    x, books = residual_source(40, 3, 3, 5, seed)
+    best, combination = brute_force(x, books)
+    codes = beam_search(x, books, beam=25)  # all paths of two stages
+    assert torch.equal(codes, combination)
+    assert torch.allclose(error(x, books, codes), best)
+
+
+def test_beam_1_is_greedy():
+    x, books = residual_source(200, 8, 4, 32, seed=1)
+    codes = beam_search(x, books, beam=1)
+    residual = x
+    for stage, book in enumerate(books):
+        index = torch.cdist(residual, book).argmin(1)
+        assert torch.equal(codes[:, stage], index)
+        residual = residual - book[index]
+
+
+def test_a_wider_beam_is_better():
+    """Of all vectors together, and of nearly every single one.
+
+    No pruned search can promise it for every vector: the greedy path may fall out of the beam at a
+    middle stage and yet win at the end. With two stages it cannot, see the next test.
+    """
+    x, books = residual_source(400, 8, 6, 32, seed=2)
+    errors = [error(x, books, beam_search(x, books, beam)) for beam in (1, 2, 4, 8, 16)]
+    for narrow, wide in itertools.pairwise(errors):
+        assert wide.mean() < narrow.mean()
+    worse = errors[-1] > errors[0] * (1 + 1e-5)
+    assert worse.float().mean() < 0.02
+    assert errors[-1].mean() < 0.85 * errors[0].mean()
+
+
+@pytest.mark.parametrize("beam", [2, 3, 16, 64])
+def test_with_two_stages_a_beam_is_never_worse_than_greedy(beam):
+    x, books = residual_source(300, 6, 2, 24, seed=3)
+    greedy = error(x, books, beam_search(x, books, 1))
+    assert (error(x, books, beam_search(x, books, beam)) <= greedy * (1 + 1e-5)).all()
+
+
+def test_beam_wider_than_the_first_codebook():
+    x, books = residual_source(10, 2, 3, 4, seed=4)
+    assert beam_search(x, books, beam=100).shape == (10, 3)
+    assert torch.equal(beam_search(x, books, 100), beam_search(x, books, 16))
+
+
+def test_vectors_are_coded_each_for_itself():
+    x, books = residual_source(30, 8, 3, 64, seed=5)
+    together = beam_search(x, books, 4)
+    apart = torch.cat([beam_search(row[None], books, 4) for row in x])
+    assert torch.equal(together, apart)
