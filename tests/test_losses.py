@@ -8,7 +8,7 @@ import torch
 
 from eulerodec.losses import LossConfig, ReconstructionLoss, erb_filterbank
 
-TERMS = {"wave", "complex", "magnitude", "band"}
+TERMS = {"wave", "complex", "magnitude", "band", "noise"}
 
 
 @pytest.fixture(scope="module")

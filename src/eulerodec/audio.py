@@ -7,16 +7,21 @@ resampling uses ``soxr`` at its very-high-quality setting. Both load on first us
 
 from __future__ import annotations
 
+import contextlib
 import io
 import operator
 import os
+import shutil
 import stat
 import sys
+import tempfile
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import wav
 from .errors import AudioError
 from .files import PathLike, atomic_output, is_pipe
 
@@ -24,8 +29,11 @@ __all__ = [
     "AUDIO_SUFFIXES",
     "MAX_SAMPLE_RATE",
     "MIN_SAMPLE_RATE",
+    "AudioReader",
+    "Resampler",
     "check_finite",
     "check_sample_rate",
+    "open_output",
     "read",
     "resample",
     "resampled_length",
@@ -43,76 +51,175 @@ AUDIO_SUFFIXES = frozenset(
 )
 
 _BLOCK_VALUES = 1 << 22  # values per read: 16 MiB, whatever length the header claims
-_WAV_LIMIT = 0xFFFFFFFF - 4096  # bytes of samples a WAV can hold
-# Lengths a program writes when it cannot seek back to put in the true one (SoX: 0x7ffff000).
-_UNKNOWN_LENGTH = 0x7FFF0000
+_EXACT = ("WAV", "WAVEX", "FLAC", "AIFF", "W64")  # formats that state their true length
 _UNKNOWN_FRAMES = 1 << 36  # FLAC's own limit; libsndfile says 2^63 - 1 where none is stated
 
 
-def read(path: PathLike) -> tuple[NDArray[np.float32], int]:
-    """Read an audio file, or standard input for ``-``.
+class AudioReader:
+    """An audio file, or standard input for ``-``, read block after block.
 
-    Returns the samples [C, N], float32, and the sample rate in Hz. Errors: :class:`AudioError`
-    for a file that is missing, empty, no audio, cut short, or holds NaN or infinite samples;
-    ``OSError`` for one that may not be read.
+    WAV in a pipe is read as it arrives; other formats in a pipe go through a temporary file.
+
+    - ``sample_rate`` in Hz, ``n_channels``
+    - ``n_samples`` per channel, None if the pipe does not say (a live one)
+
+    Errors, here and in :meth:`blocks`: :class:`AudioError` for a file that is missing, empty, no
+    audio, cut short, or holds NaN or infinite samples; ``OSError`` for one that may not be read.
     """
-    import soundfile
 
-    name = "standard input" if is_pipe(path) else os.fspath(path)
-    source = _open(path, name)
-    try:
-        _check_wav_complete(source, name)
-        with soundfile.SoundFile(source) as sound:
-            sample_rate = check_sample_rate(sound.samplerate, name)
-            claimed = sound.frames
+    def __init__(self, path: PathLike) -> None:
+        self.name = "standard input" if is_pipe(path) else os.fspath(path)
+        self._header: wav.WavHeader | None = None
+        self._close = contextlib.ExitStack()
+        with contextlib.ExitStack() as on_error:
+            on_error.push(self._close.__exit__)
+            self._open(path)
+            on_error.pop_all()
+
+    def __enter__(self) -> AudioReader:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._close.close()
+
+    def blocks(self, size: int | None = None) -> Iterator[NDArray[np.float32]]:
+        """Samples float32 [C, n], 1 <= n <= ``size`` (by default about a second), to the end."""
+        size = self.sample_rate if size is None else size
+        size = max(1, min(size, _BLOCK_VALUES // self.n_channels))
+        done = 0
+        for x in self._live_blocks(size) if self._header else self._file_blocks(size):
+            check_finite(x, self.name, done)
+            done += x.shape[1]
+            yield x
+
+    def _open(self, path: PathLike) -> None:
+        self._source, seekable = _open(path, self.name)
+        if self._source is not sys.stdin.buffer:
+            self._close.callback(self._source.close)
+        if not seekable:
+            taken = bytearray()
+            self._header = wav.parse_header(self._source, taken)
+            if self._header is not None:
+                self.sample_rate = check_sample_rate(self._header.sample_rate, self.name)
+                self.n_channels = self._header.n_channels
+                self.n_samples = self._header.n_samples
+                return
+            self._source = self._close.enter_context(_spooled(taken, self._source))
+        if self._source.seek(0, io.SEEK_END) == 0:
+            raise AudioError(f"{self.name}: the file is empty")
+        self._source.seek(0)
+        self._open_file()
+
+    def _open_file(self) -> None:
+        import soundfile
+
+        with self._readable():
+            _check_wav_complete(self._source, self.name)
+            self._sound = self._close.enter_context(soundfile.SoundFile(self._source))
+            self.sample_rate = check_sample_rate(self._sound.samplerate, self.name)
+            self.n_channels = self._sound.channels
+            claimed = self._sound.frames
             if claimed >= _UNKNOWN_FRAMES:
-                raise AudioError(f"{name}: the file states no length; convert it to WAV")
-            x = _read_blocks(sound)
-    except soundfile.LibsndfileError as error:
-        reason = str(error.error_string).strip().removeprefix("Error : ").rstrip(".")
-        raise AudioError(
-            f"{name}: cannot be read as audio: {reason} (WAV, FLAC, Ogg, MP3 and AIFF can)"
-        ) from error
-    finally:
-        source.close()
-    # MP3 and Ogg lengths are estimates; FLAC and WAV state theirs.
-    if sound.format in ("WAV", "WAVEX", "FLAC", "AIFF", "W64") and x.shape[1] < claimed:
-        raise AudioError(
-            f"{name}: cut short: the header promises {claimed} samples, the file has {x.shape[1]}"
-        )
-    check_finite(x, name)
-    return x, sample_rate
+                raise AudioError(f"{self.name}: the file states no length; convert it to WAV")
+            if self._sound.format not in _EXACT:  # MP3 and Ogg lengths are estimates
+                claimed = sum(x.shape[1] for x in self._sound_blocks(_BLOCK_VALUES // 32))
+                self._sound.seek(0)
+            self.n_samples = claimed
+
+    def _live_blocks(self, size: int) -> Iterator[NDArray[np.float32]]:
+        assert self._header is not None
+        return wav.read_blocks(self._source, self._header, size, self.name)
+
+    def _file_blocks(self, size: int) -> Iterator[NDArray[np.float32]]:
+        done = 0
+        with self._readable():
+            for x in self._sound_blocks(size):
+                done += x.shape[1]
+                yield x
+        if self._sound.format in _EXACT and done < (self.n_samples or 0):
+            raise AudioError(
+                f"{self.name}: cut short: the header promises {self.n_samples} samples,"
+                f" the file has {done}"
+            )
+
+    def _sound_blocks(self, size: int) -> Iterator[NDArray[np.float32]]:
+        # the length in the header is only a claim: no more than that is allocated
+        size = min(size, max(self._sound.frames, 1))
+        while len(x := self._sound.read(size, dtype="float32", always_2d=True)):
+            yield np.ascontiguousarray(x.T, dtype=np.float32)
+
+    @contextlib.contextmanager
+    def _readable(self) -> Iterator[None]:
+        """What libsndfile says, as an error of ours."""
+        import soundfile
+
+        try:
+            yield
+        except soundfile.LibsndfileError as error:
+            reason = str(error.error_string).strip().removeprefix("Error : ").rstrip(".")
+            raise AudioError(
+                f"{self.name}: cannot be read as audio: {reason} (WAV, FLAC, Ogg, MP3 and AIFF can)"
+            ) from error
 
 
-def write(path: PathLike, x: Any, sample_rate: int, *, subtype: str = "PCM_16") -> None:
-    """Write a WAV file, or WAV bytes to standard output for ``-``.
+def read(path: PathLike) -> tuple[NDArray[np.float32], int]:
+    """Read all of an audio file, or of standard input for ``-``.
 
-    ``x``: [C, N] or [N], full scale -1 to 1. ``subtype``: ``"PCM_16"`` (values beyond full scale
-    are clipped; what :func:`read` gave for a 16-bit file is written back unchanged) or
-    ``"FLOAT"`` (32 bit, nothing is changed). The file appears when it is complete. Errors:
-    :class:`AudioError` for samples or a name that cannot be written, ``OSError`` for the disk.
+    Returns the samples [C, N], float32, and the sample rate in Hz. Errors: as for
+    :class:`AudioReader`.
     """
-    import soundfile
+    with AudioReader(path) as source:
+        none = np.zeros((source.n_channels, 0), np.float32)
+        parts = list(source.blocks(_BLOCK_VALUES))
+        return np.concatenate([none, *parts], 1), source.sample_rate
 
-    if subtype not in ("PCM_16", "FLOAT"):
-        raise AudioError(f"sample format {subtype!r} is not supported: PCM_16 or FLOAT")
+
+@contextlib.contextmanager
+def open_output(
+    path: PathLike,
+    sample_rate: int,
+    n_channels: int,
+    *,
+    subtype: str = "PCM_16",
+    n_samples: int | None = None,
+) -> Iterator[wav.WavWriter]:
+    """A WAV file to write block by block, or WAV bytes to standard output for ``-``.
+
+    ``subtype``: ``"PCM_16"`` (values beyond full scale are clipped; what :func:`read` gave for a
+    16-bit file is written back unchanged) or ``"FLOAT"`` (32 bit, nothing is changed).
+    ``n_samples`` if it is known: a pipe's header cannot be corrected afterwards. The file appears
+    when it is complete. Errors: :class:`AudioError` for a name that cannot be written, ``OSError``
+    for the disk.
+    """
     name = os.fspath(path)
     suffix = os.path.splitext(name)[1].lower()
     if suffix in AUDIO_SUFFIXES - {".wav"}:
         raise AudioError(f"{name}: only WAV is written, so the name must end in .wav, not {suffix}")
-    x = np.atleast_2d(np.asarray(x, dtype=np.float32))
-    check_finite(x, name)
-    if x.size * (2 if subtype == "PCM_16" else 4) > _WAV_LIMIT:
-        raise AudioError(f"{name}: {x.size} samples are more than a WAV file can hold")
-    if subtype == "PCM_16":
-        x = np.clip(np.rint(x * np.float32(32768)), -32768, 32767).astype(np.int16)
-    buffer = io.BytesIO()  # the size fields need seeking, which a pipe does not allow
-    try:
-        soundfile.write(buffer, x.T, sample_rate, format="WAV", subtype=subtype)
-    except soundfile.LibsndfileError as error:
-        raise AudioError(f"{name}: cannot be written: {error.error_string}") from error
     with atomic_output(path) as sink:
-        sink.write(buffer.getbuffer())
+        regular = not is_pipe(path) and stat.S_ISREG(os.fstat(sink.fileno()).st_mode)
+        writer = wav.WavWriter(
+            sink,
+            sample_rate,
+            n_channels,
+            subtype=subtype,
+            n_samples=n_samples,
+            rewind=regular and n_samples is None,
+            name=name,
+        )
+        yield writer
+        writer.close()
+
+
+def write(path: PathLike, x: Any, sample_rate: int, *, subtype: str = "PCM_16") -> None:
+    """Write samples [C, N] or [N], full scale -1 to 1, see :func:`open_output`.
+
+    Errors: as there, and :class:`AudioError` for samples that are NaN or infinite.
+    """
+    x = np.atleast_2d(np.asarray(x, dtype=np.float32))
+    check_finite(x, os.fspath(path))
+    channels, n_samples = x.shape
+    with open_output(path, sample_rate, channels, subtype=subtype, n_samples=n_samples) as out:
+        out.write(x)
 
 
 def resampled_length(n_samples: int, sr_in: int, sr_out: int) -> int:
@@ -146,15 +253,60 @@ def resample(
     return np.stack([_fit(row, n_out) for row in rows]).astype(np.float32, copy=False)
 
 
-def check_finite(x: NDArray[Any], name: str) -> None:
-    """Raise :class:`AudioError` that names the first sample of ``x`` [C, N] that is NaN or inf."""
+class Resampler:
+    """:func:`resample` for a stream: the joined parts are the same samples for any chunks."""
+
+    def __init__(self, sr_in: int, sr_out: int, n_channels: int) -> None:
+        self._rates = sr_in, sr_out
+        self._n_channels = n_channels
+        self._stream: Any = None
+        self._n_in = self._n_out = 0
+        if sr_in != sr_out:
+            import soxr
+
+            self._stream = soxr.ResampleStream(
+                sr_in, sr_out, n_channels, dtype="float32", quality="VHQ"
+            )
+
+    def push(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The next samples [C, n] -> those that are complete [C, m], m >= 0."""
+        self._n_in += x.shape[1]
+        return self._give(self._resample(x, last=False))
+
+    def flush(self, n_out: int | None = None) -> NDArray[np.float32]:
+        """The rest [C, m], after which there were ``n_out`` in all, as :func:`resample` says.
+
+        Samples beyond ``n_out`` that were given out already stay so.
+        """
+        sr_in, sr_out = self._rates
+        n_out = resampled_length(self._n_in, sr_in, sr_out) if n_out is None else n_out
+        tail = 2 * -(-sr_in // sr_out) + 2
+        rest = self._resample(np.zeros((self._n_channels, tail), np.float32), last=True)
+        return self._give(_fit(rest, max(n_out - self._n_out, 0)))
+
+    def _resample(self, x: NDArray[np.float32], last: bool) -> NDArray[np.float32]:
+        if self._stream is None:
+            return x[:, :0] if last else x
+        y = self._stream.resample_chunk(np.ascontiguousarray(x.T), last=last)
+        return np.ascontiguousarray(y.reshape(-1, self._n_channels).T)
+
+    def _give(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        self._n_out += x.shape[1]
+        return x
+
+
+def check_finite(x: NDArray[Any], name: str, start: int = 0) -> None:
+    """Raise :class:`AudioError` that names the first sample of ``x`` [C, N] that is NaN or inf.
+
+    ``start``: the number of the first sample of ``x``.
+    """
     finite = np.isfinite(x)
     if not finite.all():
         # The first in time, whichever channel.
         sample, channel = (int(i) for i in np.argwhere(~finite.T)[0])
         raise AudioError(
             f"{name}: {int((~finite).sum())} samples are NaN or infinite,"
-            f" the first is sample {sample} of channel {channel}"
+            f" the first is sample {start + sample} of channel {channel}"
         )
 
 
@@ -173,40 +325,26 @@ def check_sample_rate(sample_rate: object, name: str = "audio") -> int:
     return rate
 
 
-def _open(path: PathLike, name: str) -> BinaryIO:
-    """A seekable binary file; pipes are read into memory."""
+def _open(path: PathLike, name: str) -> tuple[BinaryIO, bool]:
+    """A binary file, and whether it is a regular one, which can seek."""
     if is_pipe(path):
-        source: BinaryIO = io.BytesIO(sys.stdin.buffer.read())
-    else:
-        try:
-            mode = os.stat(path).st_mode
-        except FileNotFoundError as error:
-            raise AudioError(f"{name}: no such file") from error
-        if stat.S_ISDIR(mode):
-            raise AudioError(f"{name}: it is a directory, an audio file is needed")
-        source = open(path, "rb")  # noqa: SIM115  (the caller closes it)
-        if not stat.S_ISREG(mode):
-            with source:
-                source = io.BytesIO(source.read())
-    if source.seek(0, io.SEEK_END) == 0:
-        source.close()
-        raise AudioError(f"{name}: the file is empty")
-    source.seek(0)
-    return source
+        return sys.stdin.buffer, False
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError as error:
+        raise AudioError(f"{name}: no such file") from error
+    if stat.S_ISDIR(mode):
+        raise AudioError(f"{name}: it is a directory, an audio file is needed")
+    return open(path, "rb"), stat.S_ISREG(mode)
 
 
-def _read_blocks(sound: Any) -> NDArray[np.float32]:
-    """All samples [C, N] of an open SoundFile, by blocks: the header's length is only a claim."""
-    block = max(1, _BLOCK_VALUES // sound.channels)
-    parts = []
-    while True:
-        part = sound.read(min(block, max(sound.frames, 1)), dtype="float32", always_2d=True)
-        if len(part) == 0:
-            break
-        parts.append(part)
-    if not parts:
-        return np.zeros((sound.channels, 0), np.float32)
-    return np.ascontiguousarray(np.concatenate(parts).T)
+@contextlib.contextmanager
+def _spooled(start: bytearray, source: BinaryIO) -> Iterator[BinaryIO]:
+    """``start`` and the rest of a pipe as a temporary file."""
+    with tempfile.TemporaryFile() as file:
+        file.write(start)
+        shutil.copyfileobj(source, file)
+        yield file
 
 
 def _check_wav_complete(source: BinaryIO, name: str) -> None:
@@ -227,7 +365,7 @@ def _check_wav_complete(source: BinaryIO, name: str) -> None:
             length = int.from_bytes(chunk[4:8], "little")
             position += 8
             if chunk[:4] == b"data":
-                if position + length > size and length < _UNKNOWN_LENGTH:
+                if position + length > size and length < wav.UNKNOWN_LENGTH:
                     raise AudioError(
                         f"{name}: cut short: its samples take {length} bytes,"
                         f" {size - position} of them are there"

@@ -6,8 +6,7 @@ channels, exact lengths and the ``.eul`` container. There is no state: every cal
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from numbers import Real
@@ -15,14 +14,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
 
-from . import audio, blocks, pretrained
+from . import audio, pretrained
 from .bitstream import StreamInfo
+from .decoding import FileDecoder
 from .encoded import Encoded
-from .errors import AudioError, BitstreamError, ConfigError, WeightsError
+from .errors import BitstreamError, ConfigError, WeightsError
 from .files import PathLike
+from .streaming import (
+    BLOCK_FRAMES,
+    StreamDecoder,
+    StreamEncoder,
+    buffering_s,
+    checked_samples,
+)
 
 if TYPE_CHECKING:
     from .model import EuleroDec
@@ -30,7 +37,9 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_BITRATE_KBPS", "Codec", "CodecInfo", "Encoded"]
 
 DEFAULT_BITRATE_KBPS = 6
-MAX_CHANNELS = 255  # of one .eul file
+
+_FRAMES_AT_ONCE = 1024  # between two reports of progress
+Progress = Callable[[float], None]  # called with the fraction that is done, up to 1.0
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,11 @@ class CodecInfo:
     receptive_field: int
     look_ahead: int
     latency_s: float
+    receptive_field_ms: float
+    look_ahead_ms: float
+    latency_ms: float  # of the algorithm
+    block_frames: int  # that streams compute together by default
+    buffering_ms: float  # that these blocks add to latency_ms
     stage_perplexity: tuple[float, ...]  # of the codes in training, at most codebook_size
     about: dict[str, Any]
 
@@ -136,6 +150,11 @@ class Codec:
             receptive_field=model.receptive_field,
             look_ahead=model.look_ahead,
             latency_s=model.latency_s,
+            receptive_field_ms=model.receptive_field_ms,
+            look_ahead_ms=model.look_ahead_ms,
+            latency_ms=model.latency_ms,
+            block_frames=BLOCK_FRAMES,
+            buffering_ms=1000 * buffering_s(model),
             stage_perplexity=tuple(round(p, 1) for p in model.quantizer.perplexity().tolist()),
             about=self._about,
         )
@@ -158,13 +177,14 @@ class Codec:
         bitrate_kbps: float | None = None,
         n_codebooks: int | None = None,
         beam: int = 1,
-        progress: blocks.Progress | None = None,
+        block_frames: int = BLOCK_FRAMES,
+        progress: Progress | None = None,
     ) -> Encoded:
         """Audio to codes.
 
         - ``wav``: float numpy array or tensor, [N] or [C, N], full scale -1 to 1, at
           ``sample_rate`` (Hz). It is resampled to the model's rate and never normalised; channels
-          are coded one by one.
+          do not influence each other.
         - ``bitrate_kbps`` (per channel) or ``n_codebooks``; 6 kbps if neither is given.
         - ``beam``: paths of the code search; more is slower and a little better.
 
@@ -173,35 +193,101 @@ class Codec:
         """
         stages = self._stages(bitrate_kbps, n_codebooks)
         rate = audio.check_sample_rate(sample_rate)
-        x = _samples(wav)
-        resampled = audio.resample(x, rate, self.sample_rate)
-        audio.check_finite(resampled, "audio after resampling")
-        rows = []
-        with self._evaluation() as device:
-            for i, channel in enumerate(resampled):
-                one = torch.from_numpy(channel[None, None]).to(device)
-                step = _share(progress, i, len(resampled))
-                rows.append(blocks.encode(self.model, one, stages, beam=beam, progress=step).cpu())
-        info = StreamInfo(
+        x = checked_samples(wav)
+        encoder = StreamEncoder(
+            self.model,
+            stages,
+            n_channels=len(x),
+            sample_rate=rate,
+            beam=beam,
+            block_frames=block_frames,
+        )
+        parts = []
+        for end in range(rate, x.shape[1] + rate, rate):
+            parts.append(encoder.push(x[:, end - rate : end]))
+            if progress is not None:
+                progress(min(end / x.shape[1], 1.0))
+        parts.append(encoder.flush())
+        info = self.stream_info(stages, n_channels=len(x), sample_rate=rate)
+        info = info.with_counts(encoder.n_samples, encoder.n_input_samples)
+        return Encoded(torch.cat(parts, -1), info)
+
+    def streaming_encoder(
+        self,
+        *,
+        bitrate_kbps: float | None = None,
+        n_codebooks: int | None = None,
+        n_channels: int = 1,
+        sample_rate: int | None = None,
+        beam: int = 1,
+        block_frames: int = BLOCK_FRAMES,
+    ) -> StreamEncoder:
+        """An encoder for chunks of audio, see :class:`StreamEncoder`; errors as :meth:`encode`.
+
+        ``sample_rate`` of the chunks in Hz, the model's by default. :meth:`stream_info` makes the
+        header for its codes.
+        """
+        return StreamEncoder(
+            self.model,
+            self._stages(bitrate_kbps, n_codebooks),
+            n_channels=n_channels,
+            sample_rate=sample_rate,
+            beam=beam,
+            block_frames=block_frames,
+        )
+
+    def streaming_decoder(
+        self,
+        *,
+        bitrate_kbps: float | None = None,
+        n_codebooks: int | None = None,
+        n_channels: int = 1,
+        sample_rate: int | None = None,
+        block_frames: int = BLOCK_FRAMES,
+    ) -> StreamDecoder:
+        """A decoder for codes as they come, see :class:`StreamDecoder`.
+
+        ``sample_rate`` of the audio in Hz, the model's by default.
+        """
+        return StreamDecoder(
+            self.model,
+            self._stages(bitrate_kbps, n_codebooks),
+            n_channels=n_channels,
+            sample_rate=sample_rate,
+            block_frames=block_frames,
+        )
+
+    def stream_info(
+        self,
+        n_codebooks: int,
+        *,
+        n_channels: int = 1,
+        sample_rate: int | None = None,
+        frames_per_packet: int = 0,
+    ) -> StreamInfo:
+        """The header of a file with codes of this codec, its sample counts left open.
+
+        ``sample_rate`` of the input in Hz; ``frames_per_packet``: 0 takes the format's default.
+        """
+        return StreamInfo(
             model_id=self.name,
             weights_hash=bytes.fromhex(self.weights_sha256)[:8],
-            input_sample_rate=rate,
-            n_codebooks=stages,
-            n_channels=len(x),
+            input_sample_rate=sample_rate or self.sample_rate,
+            n_codebooks=n_codebooks,
+            n_channels=n_channels,
             sample_rate=self.sample_rate,
             hop_length=self.model.hop_length,
             codebook_bits=self._code_bits,
-            n_samples=resampled.shape[1],
-            n_input_samples=x.shape[1],
+            frames_per_packet=frames_per_packet,
         )
-        return Encoded(torch.cat(rows), info)
 
     def decode(
         self,
         encoded: Encoded,
         sample_rate: int | None = None,
         *,
-        progress: blocks.Progress | None = None,
+        block_frames: int = BLOCK_FRAMES,
+        progress: Progress | None = None,
     ) -> Tensor:
         """Codes to audio, float32 [C, N] on the CPU.
 
@@ -210,19 +296,17 @@ class Codec:
         :class:`WeightsError` for codes made with other weights, :class:`BitstreamError` for codes
         that do not fit this model.
         """
-        self.check_weights(encoded.info)
-        self._check_codes(encoded)
+        self.check_stream(encoded.info)
         rate = audio.check_sample_rate(encoded.sample_rate if sample_rate is None else sample_rate)
-        n_model, n_input = self._decodable(encoded)
-        n_out = audio.resampled_length(n_input, encoded.sample_rate, rate)
-        rows = []
-        with self._evaluation() as device:
-            for i, channel in enumerate(encoded.codes):
-                codes, step = channel[None].to(device), _share(progress, i, len(encoded.codes))
-                one = blocks.decode(self.model, codes, n_model, progress=step)
-                rows.append(one[0].cpu().numpy())
-        out = audio.resample(np.concatenate(rows), self.sample_rate, rate, n_out)
-        return torch.from_numpy(out)
+        n_codebooks, total = encoded.codes.shape[1:]
+        decoder = FileDecoder(self.model, encoded.info, n_codebooks, rate, block_frames)
+        parts = []
+        for start in range(0, total, _FRAMES_AT_ONCE):
+            parts.append(decoder.push(encoded.codes[..., start : start + _FRAMES_AT_ONCE]))
+            if progress is not None:
+                progress(min((start + _FRAMES_AT_ONCE) / total, 1.0))
+        parts.append(decoder.finish(encoded.info, bool(encoded.damage)))
+        return torch.cat(parts, 1)
 
     def compress(
         self,
@@ -244,13 +328,23 @@ class Codec:
         encoded = Encoded.from_bytes(data)
         return self.decode(encoded, sample_rate), int(sample_rate or encoded.sample_rate)
 
-    def check_weights(self, info: StreamInfo) -> None:
-        """Raise :class:`WeightsError` for a file that other weights made."""
-        own, other = self.weights_sha256[:16], info.weights_hash.hex()
+    def check_stream(self, info: StreamInfo) -> None:
+        """Raise :class:`WeightsError` for a file that other weights made.
+
+        :class:`BitstreamError` for one that contradicts these weights.
+        """
+        own, other, model = self.weights_sha256[:16], info.weights_hash.hex(), self.model
         if own != other:
             raise WeightsError(
                 f"made with the weights {info.model_id!r} {other},"
                 f" but {self.name!r} {own} is loaded: decode with those weights"
+            )
+        fits = (info.sample_rate, info.hop_length) == (model.sample_rate, model.hop_length)
+        if not fits or info.n_codebooks > model.n_codebooks:
+            raise BitstreamError(
+                f"codes of {info.sample_rate} Hz, {info.hop_length} samples a frame, and"
+                f" {info.n_codebooks} stages do not fit these weights: {model.sample_rate} Hz,"
+                f" {model.hop_length} samples, up to {model.n_codebooks} stages"
             )
 
     @property
@@ -269,67 +363,6 @@ class Codec:
             raise ConfigError(f"n_codebooks {n_codebooks!r}: allowed are 1 to {most}")
         return int(n_codebooks)
 
-    def _check_codes(self, encoded: Encoded) -> None:
-        info, model, codes = encoded.info, self.model, encoded.codes
-        fits = (info.sample_rate, info.hop_length) == (model.sample_rate, model.hop_length)
-        if not fits or codes.shape[1] > model.n_codebooks:
-            raise BitstreamError(
-                f"codes of {info.sample_rate} Hz, {info.hop_length} samples a frame, and"
-                f" {codes.shape[1]} stages do not fit these weights: {model.sample_rate} Hz,"
-                f" {model.hop_length} samples, up to {model.n_codebooks} stages"
-            )
-        if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < model.codebook_size:
-            raise BitstreamError(f"a code lies outside 0 to {model.codebook_size - 1}")
-
-    def _decodable(self, encoded: Encoded) -> tuple[int, int]:
-        """Samples at the model's and at the input's rate; fewer if the file was cut short."""
-        have, hop = encoded.codes.shape[-1], self.model.hop_length
-        n_model = encoded.n_samples_model
-        if self.model.n_frames(n_model) <= have:
-            return n_model, encoded.n_samples
-        if not encoded.damage:
-            raise BitstreamError(
-                f"{n_model} samples take {self.model.n_frames(n_model)} frames, the file has {have}"
-            )
-        # The last frames only overlap with ones that are lost.
-        n_model = max(have - (self.model.n_frames(hop) - 1), 0) * hop
-        return n_model, n_model * encoded.sample_rate // self.sample_rate
-
-    @contextlib.contextmanager
-    def _evaluation(self) -> Iterator[torch.device]:
-        """Eval mode, no gradients; a model that was being trained is left as it was."""
-        training = self.model.training
-        self.model.eval()
-        try:
-            with torch.inference_mode():
-                yield next(self.model.parameters()).device
-        finally:
-            self.model.train(training)
-
-
-def _samples(wav: ArrayLike | Tensor) -> NDArray[np.float32]:
-    """Checked samples as float32 [C, N]."""
-    if isinstance(wav, Tensor):
-        wav = (wav.float() if wav.is_floating_point() else wav).detach().cpu().numpy()
-    x = np.asarray(wav)
-    if x.size and x.dtype.kind != "f":
-        raise AudioError(
-            f"samples must be floats with full scale 1, not {x.dtype} (divide int16 by 32768)"
-        )
-    if x.ndim not in (1, 2):
-        raise AudioError(f"audio must have shape [N] or [C, N], not {list(x.shape)}")
-    x = np.atleast_2d(x)
-    if not 1 <= x.shape[0] <= MAX_CHANNELS:
-        raise AudioError(
-            f"audio [C, N] must have 1 to {MAX_CHANNELS} channels, not {x.shape[0]}"
-            + (": is it transposed?" if 1 <= x.shape[1] <= MAX_CHANNELS else "")
-        )
-    audio.check_finite(x, "audio")
-    with np.errstate(over="ignore"):
-        x = np.ascontiguousarray(x, dtype=np.float32)
-    audio.check_finite(x, "audio in single precision")
-    return x
-
 
 def _device(name: str) -> torch.device:
     if name == "auto":
@@ -340,13 +373,6 @@ def _device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(f"device {name!r} is not available here; try cpu or auto") from error
     return device
-
-
-def _share(progress: blocks.Progress | None, done: int, total: int) -> blocks.Progress | None:
-    """Progress of part ``done`` of ``total`` equal parts as progress of the whole."""
-    if progress is None:
-        return None
-    return lambda fraction: progress((done + fraction) / total)
 
 
 def _plain(rate: Fraction) -> float:

@@ -24,6 +24,7 @@ class LossConfig:
         complex: weight of the L1 distance of compressed complex spectra.
         magnitude: weight of the L1 distance of compressed magnitudes.
         band: weight of the L1 distance of log band energies.
+        noise: weight of the log noise-to-signal ratio in bands.
         windows: STFT windows in samples of the complex and magnitude terms (hop a quarter).
         exponent: compression X |X|^(a-1) of the complex and magnitude terms.
         band_windows: STFT windows in samples of the band term.
@@ -35,6 +36,7 @@ class LossConfig:
     complex: float = 1.0
     magnitude: float = 0.5
     band: float = 1.0
+    noise: float = 0.0
     windows: tuple[int, ...] = (256, 512, 1024)
     exponent: float = 0.5
     band_windows: tuple[int, ...] = (512, 1024)
@@ -74,7 +76,9 @@ class ReconstructionLoss(nn.Module):
     * wave: log10(|y - x|^2 / |x|^2) per item, with a floor for silence.
     * complex: per window, sum |Yc - Xc| / sum |Xc| of compressed spectra Xc = X |X|^(a-1).
     * magnitude: the same of moduli.
-    * band: mean |10 log10 (E_y + e) - 10 log10 (E_x + e)| / 10 over 1-ERB bands and frames.
+    * band: mean |log10 (E_y + e) - log10 (E_x + e)| over 1-ERB bands and frames.
+    * noise: mean log10 (E_(y-x) / (E_x + e) + 0.03) there: every band counts by its own
+      signal-to-noise ratio, as the ear masks, up to 15 dB.
     """
 
     def __init__(self, config: LossConfig, sample_rate: int = 24000) -> None:
@@ -113,14 +117,17 @@ class ReconstructionLoss(nn.Module):
         parts["complex"] = torch.stack(complex_terms).mean()
         parts["magnitude"] = torch.stack(magnitude_terms).mean()
 
-        band_terms = []
+        band_terms, noise_terms = [], []
         silence = (10.0 ** (config.band_floor_db / 10.0) * power)[:, None, None]
         for n in config.band_windows:
-            energy = self._stft(torch.cat([y, x]), n, config.band_hop).square().sum(-1)
-            bands = torch.matmul(getattr(self, f"erb_{n}"), energy)
-            by, bx = torch.log10(bands + silence.repeat(2, 1, 1)).chunk(2)
-            band_terms.append((by - bx).abs().mean())
+            spec = self._stft(torch.cat([y, x]), n, config.band_hop)
+            sy, sx = spec.chunk(2)
+            energies = torch.cat([spec.square().sum(-1), (sy - sx).square().sum(-1)])
+            ey, ex, noise = torch.matmul(getattr(self, f"erb_{n}"), energies).chunk(3)
+            band_terms.append((torch.log10(ey + silence) - torch.log10(ex + silence)).abs().mean())
+            noise_terms.append(torch.log10(noise / (ex + silence) + 0.03).mean())
         parts["band"] = torch.stack(band_terms).mean()
+        parts["noise"] = torch.stack(noise_terms).mean()
 
         total = torch.stack([getattr(config, name) * value for name, value in parts.items()]).sum()
         return total, {name: value.detach() for name, value in parts.items()}

@@ -19,8 +19,8 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -30,19 +30,32 @@ from .errors import ConfigError
 from .nn import (
     STFT,
     AxialAttention,
+    Clock,
     ComplexConv1d,
     ComplexRMSNorm,
+    History,
     MagnitudeGLU,
     TimeAttention,
     WhiteningNorm,
     WidelyLinearConv1d,
+    clip,
     compress,
+    context,
+    delay,
     expand,
     magnitude,
 )
 from .quantize import ResidualVQ
 
-__all__ = ["Decoder", "Encoder", "EuleroDec", "ModelConfig", "ModelOutput"]
+__all__ = [
+    "Decoder",
+    "DecoderState",
+    "Encoder",
+    "EncoderState",
+    "EuleroDec",
+    "ModelConfig",
+    "ModelOutput",
+]
 
 _LEVEL_LEFT = 8  # frames of the past that set the local level
 
@@ -172,24 +185,78 @@ def scale_channels(x: Tensor, gain: Tensor) -> Tensor:
     return x * gain.repeat(*([1] * (gain.ndim - 1)), 2).unsqueeze(-1)
 
 
-def local_level(x: Tensor, right: int) -> Tensor:
+@dataclass
+class LayerState:
+    """A residual layer in a stream: what it needs of the past.  ``late``: frames, of its result."""
+
+    clock: Clock
+    late: int
+    inner: History = field(default_factory=History)
+    skip: History = field(default_factory=History)
+
+
+@dataclass
+class EncoderState:
+    """The encoder in a stream; its parts are None for a whole recording."""
+
+    clock: Clock | None = None
+    trunk: list[LayerState] | None = None
+    features: History | None = None
+    features_level: History | None = None
+    latents: History | None = None
+    level: History | None = None
+    level_skip: History | None = None
+
+
+@dataclass
+class DecoderState:
+    """The decoder in a stream; its parts are None for a whole recording."""
+
+    clock: Clock | None = None
+    trunk: list[LayerState] | None = None
+    transform: History | None = None
+    base: History | None = None
+    base_level: History | None = None
+    base_skip: History | None = None
+    base_level_skip: History | None = None
+    latents: History | None = None
+    level: History | None = None
+    level_skip: History | None = None
+
+
+def local_level(x: Tensor, right: int, past: History | None = None) -> Tensor:
     """Root mean square modulus over channels and nearby frames, ``[B, 1, T]``.
 
     The network works on levels relative to this, so it treats a whisper as it treats a shout.
     """
     power = 2.0 * x.float().square().mean(1, keepdim=True)
-    power = F.pad(power, (_LEVEL_LEFT, right))
+    power = context(power, _LEVEL_LEFT, right, past)
     return (F.avg_pool1d(power, _LEVEL_LEFT + right + 1, 1) + 1e-10).sqrt()
 
 
-class GatedBlock(nn.Module):
+class Residual(nn.Module):
+    """A layer of the trunk: ``x + branch(x)``, late by ``right`` frames in a stream."""
+
+    right = 0
+
+    def branch(self, x: Tensor, past: History | None) -> Tensor:
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, state: LayerState | None = None) -> Tensor:
+        if state is None:
+            return x + self.branch(x, None)
+        y = delay(x, self.right, state.skip) + self.branch(x, state.inner)
+        return clip(y, state.late, state.clock)
+
+
+class GatedBlock(Residual):
     """Residual block: norm, complex convolution over time to (value, gate), modulus gate, mix."""
 
     def __init__(self, config: ModelConfig, channels: int, look_ahead: bool) -> None:
         super().__init__()
         reach = config.kernel_size - 1
-        right = reach // 2 if look_ahead else 0
-        self.padding = (reach - right, right)
+        self.right = reach // 2 if look_ahead else 0
+        self.left = reach - self.right
         self.norm = _norm(config, channels)
         self.conv = ComplexConv1d(channels, 2 * channels, config.kernel_size, bias=False)
         self.gate = MagnitudeGLU(channels)
@@ -198,17 +265,17 @@ class GatedBlock(nn.Module):
         with torch.no_grad():
             self.mix.weight.mul_(0.1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        h = self.conv(F.pad(self.norm(x), self.padding))
+    def branch(self, x: Tensor, past: History | None) -> Tensor:
+        h = self.conv(context(self.norm(x), self.left, self.right, past))
         value, gate = h.unflatten(1, (2, 2, -1)).unbind(2)
         if self.split:  # ablation: re and im gate themselves, apart
             gated = value.flatten(1, 2) * torch.sigmoid(gate.flatten(1, 2))
         else:
             gated = self.gate(value.flatten(1, 2), gate.flatten(1, 2))
-        return x + self.mix(gated)
+        return self.mix(gated)
 
 
-class FrequencyAttention(nn.Module):
+class FrequencyAttention(Residual):
     """Residual axial attention between the ``bands`` groups of channels of each frame."""
 
     def __init__(self, config: ModelConfig, channels: int) -> None:
@@ -218,23 +285,24 @@ class FrequencyAttention(nn.Module):
         width = channels // config.bands
         self.attention = AxialAttention(width, config.frequency_heads, "frequency", zero_init=True)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def branch(self, x: Tensor, past: History | None) -> Tensor:
         grid = self.norm(x).unflatten(1, (2, self.bands, -1)).transpose(2, 3).flatten(1, 2)
         y = self.attention(grid).unflatten(1, (2, -1)).transpose(2, 3)
-        return x + y.flatten(1, 3)
+        return y.flatten(1, 3)
 
 
-class WindowedAttention(nn.Module):
+class WindowedAttention(Residual):
     """Residual attention over a fixed window of frames."""
 
     def __init__(self, config: ModelConfig, channels: int, right: int) -> None:
         super().__init__()
+        self.right = right
         self.norm = _norm(config, channels)
         window = (config.attention_window[0], right)
         self.attention = TimeAttention(channels, config.time_heads, window, zero_init=True)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.attention(self.norm(x))
+    def branch(self, x: Tensor, past: History | None) -> Tensor:
+        return self.attention.attend(self.norm(x), past)
 
 
 def _norm(config: ModelConfig, channels: int) -> nn.Module:
@@ -272,12 +340,26 @@ class Trunk(nn.Module):
             + attention[0]
         )
 
-    def forward(self, x: Tensor, gain: Tensor | None = None) -> Tensor:
+    @property
+    def _residuals(self) -> list[Residual]:
+        return cast(list[Residual], list(self.layers))
+
+    def start(self, clock: Clock, late: int) -> list[LayerState]:
+        """States for a stream; ``late``: frames, of the input."""
+        states = []
+        for layer in self._residuals:
+            late += layer.right
+            states.append(LayerState(clock, late))
+        return states
+
+    def forward(
+        self, x: Tensor, gain: Tensor | None = None, states: list[LayerState] | None = None
+    ) -> Tensor:
         x = self.in_proj(x)
         if gain is not None:
             x = scale_channels(x, (1.0 + gain).to(x.dtype))
-        for layer in self.layers:
-            x = layer(x)
+        for k, layer in enumerate(self._residuals):
+            x = layer(x, states[k] if states else None)
         return x
 
 
@@ -311,13 +393,21 @@ class Encoder(nn.Module):
             pairs = compress(self.transform(spec.float()), self.config.latent_exponent)
             return self.select(pairs)
 
-    def forward(self, spec: Tensor) -> Tensor:
+    def start(self, clock: Clock) -> EncoderState:
+        """State for a stream."""
+        return EncoderState(clock, self.trunk.start(clock, self.right), *_histories(5))
+
+    def forward(self, spec: Tensor, state: EncoderState | None = None) -> Tensor:
+        """With ``state``: the next block of a stream, late by ``look_ahead`` frames."""
+        s, right = state or EncoderState(), self.right
         z = self.transform_path(spec)
         features = compress(spec, self.config.feature_exponent)
-        level = local_level(features, self.right)
-        h = self.trunk(scale_channels(features / level, 1.0 / self.tilt))
+        level = local_level(features, right, s.features_level)
+        features = delay(features, right, s.features)
+        h = self.trunk(scale_channels(features / level, 1.0 / self.tilt), states=s.trunk)
         delta = scale_channels(self.out_proj(h).float(), self.latent_scale)
-        return z + delta * local_level(z, self.right)
+        level = delay(local_level(z, right, s.level), self.trunk.look_ahead, s.level_skip)
+        return delay(z, self.look_ahead, s.latents) + delta * level
 
 
 class Decoder(nn.Module):
@@ -345,7 +435,7 @@ class Decoder(nn.Module):
         nn.init.zeros_(self.out_proj.weight)
         self.gain_proj = nn.Conv1d(width, bins, 1)
         nn.init.zeros_(self.gain_proj.weight)
-        nn.init.zeros_(self.gain_proj.bias)
+        nn.init.zeros_(cast(Tensor, self.gain_proj.bias))
         self.register_buffer("tilt", torch.ones(bins))
         self.register_buffer("latent_scale", torch.ones(config.latent_dim))
         self.right = min(1, config.decoder_look_ahead)
@@ -353,7 +443,11 @@ class Decoder(nn.Module):
         self.look_ahead = 1 + self.right + self.trunk.look_ahead
         self.look_back = 1 + _LEVEL_LEFT + self.trunk.look_back
 
-    def transform_path(self, z: Tensor) -> Tensor:
+    def start(self, clock: Clock) -> DecoderState:
+        """State for a stream."""
+        return DecoderState(clock, self.trunk.start(clock, 1 + self.right), *_histories(8))
+
+    def transform_path(self, z: Tensor, past: History | None = None) -> Tensor:
         """The lapped transform codec's spectrum, planar ``[B, 2F, T]``, float32.
 
         Overlap-added and analysed again, so that the network sees the STFT of a real signal with
@@ -362,22 +456,37 @@ class Decoder(nn.Module):
         stft = self._stft[0]
         with torch.autocast(z.device.type, enabled=False):
             pairs = expand(self.expand(z.float()), self.config.latent_exponent)
-            return stft.transform(stft.overlap_add(self.transform(pairs)))
+            return stft.reanalysis(self.transform(pairs), past)
 
-    def forward(self, z: Tensor, n_codebooks: Tensor) -> Tensor:
-        """``n_codebooks``: int ``[B]``, stages that z was summed from (0: not quantised)."""
+    def forward(self, z: Tensor, n_codebooks: Tensor, state: DecoderState | None = None) -> Tensor:
+        """``n_codebooks``: int ``[B]``, stages that z was summed from (0: not quantised).
+
+        With ``state``: the next block of a stream, late by ``look_ahead`` frames.
+        """
         if z.shape[-1] == 0:
             return z.new_zeros(z.shape[0], 2 * self._stft[0].n_bins, 0)
-        base = compress(self.transform_path(z), self.config.feature_exponent)
-        level = local_level(base, self.right)
-        latents = scale_channels(z / local_level(z, self.right), 1.0 / self.latent_scale)
+        s, right, depth = state or DecoderState(), self.right, self.trunk.look_ahead
+        z = clip(z, 0, s.clock)  # a block may be filled up beyond the end
+        base = compress(self.transform_path(z, s.transform), self.config.feature_exponent)
+        base = clip(base, 1, s.clock)
+        level = local_level(base, right, s.base_level)
+        base = delay(base, right, s.base)
+        z_level = delay(local_level(z, right, s.level), 1, s.level_skip)
+        latents = delay(z, 1 + right, s.latents) / z_level
+        latents = scale_channels(latents, 1.0 / self.latent_scale)
         features = cat_planar(scale_channels(base / level, 1.0 / self.tilt), latents)
-        h = self.trunk(features, self.stage_gain(n_codebooks))
+        h = self.trunk(features, self.stage_gain(n_codebooks), s.trunk)
+        base = delay(base, depth, s.base_skip)
+        level = delay(level, depth, s.base_level_skip)
         residual = scale_channels(self.out_proj(h).float(), self.tilt) * level
         # modulus gate on the output: restores (or lowers) energy without touching the phase
         gain = torch.exp(self.gain_proj(magnitude(h).to(h.dtype)).float().clamp(-3.0, 3.0))
         corrected = base * torch.cat([gain, gain], 1) + residual
         return expand(corrected, self.config.feature_exponent)
+
+
+def _histories(count: int) -> list[History]:
+    return [History() for _ in range(count)]
 
 
 class EuleroDec(nn.Module):
@@ -432,6 +541,18 @@ class EuleroDec(nn.Module):
     def latency_s(self) -> float:
         """Algorithmic latency in seconds: look-ahead including the framing."""
         return (self.look_ahead + 1) / self.sample_rate
+
+    @property
+    def look_ahead_ms(self) -> float:
+        return 1000 * self.look_ahead / self.sample_rate
+
+    @property
+    def receptive_field_ms(self) -> float:
+        return 1000 * self.receptive_field / self.sample_rate
+
+    @property
+    def latency_ms(self) -> float:
+        return 1000 * self.latency_s
 
     def n_frames(self, n_samples: int) -> int:
         """Latent frames for that many samples: ceil(N / hop_length) + 1, 0 for 0."""

@@ -7,12 +7,15 @@
 - ``weights_sha256`` (optional): checked against the file when present;
 - ``about`` (optional): free JSON about training, data and licence, shown by ``eulerodec info``.
 
-Nothing here can run code: JSON and safetensors only. The identity of weights is the sha256 of
+Nothing here can run code: JSON and safetensors only, and nothing is allocated by what a file
+claims: the network is first built without memory, and the real one only once every tensor of the
+file has its shape. The identity of weights is the sha256 of
 ``model.safetensors``; compressed files carry its first 8 bytes.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass, field
@@ -46,6 +49,15 @@ CARD_FILE = "README.md"
 
 _BUNDLED = Path(__file__).parent / "weights"
 _MAX_CONFIG_BYTES = 1 << 20
+_MAX_TENSOR_BYTES = 1 << 32
+_MAX_SETTING = 1 << 20  # of any whole number in a configuration
+_MAX_LAYERS = 1 << 10  # layers are Python objects, whatever their size
+_LAYERS = ("encoder_blocks", "decoder_blocks")
+_RATES = ("sample_rate", "hop_length")
+_DTYPES = {  # names in safetensors files
+    "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
+    "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -88,29 +100,43 @@ def load(name_or_dir: PathLike = DEFAULT_WEIGHTS) -> Pretrained:
     unknown setting, and for any tensor that is missing, left over, of another shape or kind, or
     not finite.
     """
+    import torch
+
     from .model import EuleroDec, ModelConfig
 
     directory = find_weights(name_or_dir)
-    fields = _read_config(directory / CONFIG_FILE)
-    name = str(fields.pop("name", directory.name))
+    config_file = directory / CONFIG_FILE
+    fields = _read_config(config_file)
+    name = fields.pop("name", directory.name)
+    if not isinstance(name, str):
+        raise WeightsError(f"{config_file}: the name must be text, not {name!r:.40}")
     stated = fields.pop("weights_sha256", None)
     about = fields.pop("about", {})
     tensor_file = directory / TENSOR_FILE
-    data = _read(tensor_file)
+    data = _read(tensor_file, _MAX_TENSOR_BYTES)
     sha256 = hashlib.sha256(data).hexdigest()
     if stated is not None and stated != sha256:
         raise WeightsError(
             f"{tensor_file}: damaged, or not the file {CONFIG_FILE} is about:"
             f" sha256 is {sha256}, should be {stated}"
         )
+    _check_sizes(fields, config_file)
+    shapes = _stored_shapes(data, tensor_file)
     try:
         config: ModelConfig = ModelConfig.from_dict(fields)
+        with torch.device("meta"):  # shapes only, no memory
+            expected = EuleroDec(config).state_dict()
+        _check_shapes(shapes, expected, tensor_file)
         model = EuleroDec(config)
-    except (ConfigError, TypeError) as error:
-        raise WeightsError(f"{directory / CONFIG_FILE}: {error}") from error
+    except (ArithmeticError, ConfigError, RuntimeError, TypeError, ValueError) as error:
+        # Settings that are possible one by one and make no network together.
+        reason = " ".join(str(error).split())
+        raise WeightsError(f"{config_file}: {reason}") from error
     _load_tensors(model, data, tensor_file)
     card_file = directory / CARD_FILE
-    card = card_file.read_text(encoding="utf-8", errors="replace") if card_file.is_file() else ""
+    card = ""
+    if card_file.is_file():
+        card = _read(card_file, _MAX_CONFIG_BYTES).decode("utf-8", "replace")
     about = about if isinstance(about, dict) else {}
     return Pretrained(model.eval(), name, sha256, about, card)
 
@@ -157,8 +183,14 @@ def _to_bytes(model: EuleroDec, half: bool = False) -> bytes:
     return to_bytes(tensors)
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, limit: int) -> bytes:
+    """All of a file, whose size is looked at first; a pipe or device could be endless."""
     try:
+        if path.exists() and not path.is_file():
+            raise WeightsError(f"{path}: not a regular file")
+        size = path.stat().st_size
+        if size > limit:
+            raise WeightsError(f"{path}: {size} bytes are too many, the limit is {limit}")
         return path.read_bytes()
     except FileNotFoundError as error:
         raise WeightsError(f"{path}: no such file, so this is no directory of weights") from error
@@ -167,13 +199,13 @@ def _read(path: Path) -> bytes:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    data = _read(path)
-    if len(data) > _MAX_CONFIG_BYTES:
-        raise WeightsError(f"{path}: {len(data)} bytes, too long for a configuration")
+    data = _read(path, _MAX_CONFIG_BYTES)
     try:
         fields = json.loads(data)
     except ValueError as error:  # bad JSON, bad UTF-8
         raise WeightsError(f"{path}: not valid JSON: {error}") from error
+    except RecursionError as error:
+        raise WeightsError(f"{path}: not valid JSON: nested too deeply") from error
     if not isinstance(fields, dict):
         raise WeightsError(f"{path}: a JSON object is needed")
     version = fields.pop("format", None)
@@ -184,30 +216,92 @@ def _read_config(path: Path) -> dict[str, Any]:
     return fields
 
 
+def _check_sizes(fields: dict[str, Any], path: Path) -> None:
+    """Refuse settings of the wrong kind or of a size that no network has."""
+    from .model import ModelConfig
+
+    for setting in dataclasses.fields(ModelConfig):
+        if setting.name not in fields:
+            continue
+        value, default = fields[setting.name], setting.default
+        if isinstance(default, tuple):
+            same = isinstance(value, list) and len(value) == len(default)
+            parts = list(zip(value, default, strict=True)) if same else []
+        else:
+            same, parts = True, [(value, default)]
+        for part, like in parts:
+            number = not isinstance(part, bool) and isinstance(part, int)
+            if isinstance(like, float):
+                number = number or isinstance(part, float)
+                same = number and -_MAX_SETTING <= part <= _MAX_SETTING
+            elif isinstance(like, int) and not isinstance(like, bool):
+                most = _MAX_LAYERS if setting.name in _LAYERS else _MAX_SETTING
+                least = 1 if setting.name in _RATES else 0
+                same = number and least <= part <= most
+            else:
+                same = isinstance(part, type(like))
+            if not same:
+                break
+        if not same:
+            raise WeightsError(
+                f"{path}: {setting.name} = {value!r:.40} makes no sense (for example {default!r})"
+            )
+
+
+def _stored_shapes(data: bytes, path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Type and shape of every tensor in safetensors bytes, from their header alone.
+
+    The header is JSON behind its size in 8 bytes, little-endian.
+    """
+    size = int.from_bytes(data[:8], "little")
+    try:
+        if len(data) < 8 or size > len(data) - 8:
+            raise ValueError(f"a header of {size} bytes in a file of {len(data)}")
+        head = json.loads(data[8 : 8 + size])
+        shapes = {}
+        for name, entry in head.items():
+            if name == "__metadata__":
+                continue
+            dtype, shape = entry["dtype"], tuple(entry["shape"])
+            if dtype not in _DTYPES or not all(type(n) is int and n >= 0 for n in shape):
+                raise ValueError(f"tensor {name} of kind {dtype!r:.20} and shape {shape!r:.40}")
+            shapes[name] = (_DTYPES[dtype], shape)
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        reason = " ".join(f"{error}".split())
+        raise WeightsError(f"{path}: damaged or no safetensors file: {reason:.200}") from error
+    return shapes
+
+
+def _check_shapes(
+    shapes: dict[str, tuple[str, tuple[int, ...]]], expected: dict[str, torch.Tensor], path: Path
+) -> None:
+    """Every name, shape and kind (float, int) must agree with the network's."""
+    for problem, names in (
+        ("misses", expected.keys() - shapes.keys()),
+        ("has unknown", shapes.keys() - expected.keys()),
+    ):
+        if names:
+            raise WeightsError(f"{path}: {problem} tensor {_some(names)}")
+    for key, want in expected.items():
+        dtype, shape = shapes[key]
+        if shape != tuple(want.shape):
+            raise WeightsError(
+                f"{path}: tensor {key} has shape {list(shape)}, needed {list(want.shape)}"
+            )
+        if ("float" in dtype) != want.is_floating_point():
+            raise WeightsError(f"{path}: tensor {key} is {dtype}, needed {want.dtype}")
+
+
 def _load_tensors(model: EuleroDec, data: bytes, path: Path) -> None:
-    """Copy tensors into the model; every name, shape and kind (float, int) must agree."""
+    """Copy tensors, whose shapes were checked, into the model."""
     from safetensors import SafetensorError
     from safetensors.torch import load as from_bytes
 
     try:
         tensors: dict[str, torch.Tensor] = from_bytes(data)
-    except (SafetensorError, ValueError) as error:
+    except (SafetensorError, RuntimeError, ValueError) as error:
         raise WeightsError(f"{path}: damaged or no safetensors file: {error}") from error
-    expected = model.state_dict()
-    for problem, names in (
-        ("misses", expected.keys() - tensors.keys()),
-        ("has unknown", tensors.keys() - expected.keys()),
-    ):
-        if names:
-            raise WeightsError(f"{path}: {problem} tensor {_some(names)}")
-    for key, want in expected.items():
-        have = tensors[key]
-        if have.shape != want.shape:
-            raise WeightsError(
-                f"{path}: tensor {key} has shape {list(have.shape)}, needed {list(want.shape)}"
-            )
-        if have.is_floating_point() != want.is_floating_point():
-            raise WeightsError(f"{path}: tensor {key} is {have.dtype}, needed {want.dtype}")
+    for key, have in tensors.items():
         if have.is_floating_point() and not bool(have.isfinite().all()):
             raise WeightsError(f"{path}: tensor {key} holds NaN or infinite values")
     model.load_state_dict(tensors)

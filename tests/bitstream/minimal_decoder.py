@@ -9,6 +9,40 @@ def _need(condition, message):
         raise ValueError(message)
 
 
+def _fields(data):
+    """Optional fields at the end of the header, their defaults where there are none."""
+    found, at = {}, 0
+    while at < len(data):
+        tag, size = struct.unpack_from(">BH", data, at)
+        _need(tag <= 0x80, "a header field that must be understood")
+        found.setdefault(tag, data[at + 3 : at + 3 + size])
+        at += 3 + size
+    _need(at == len(data), "header field")
+    raw = found.get(0x80, b"")
+    numbers = [int.from_bytes(raw[i : i + 5], "big") for i in range(0, len(raw), 5)]
+    return {
+        "title": found.get(1, b"").decode(),
+        "comment": found.get(2, b"").decode(),
+        "gain_db": struct.unpack(">h", found.get(3, bytes(2)))[0] / 256,
+        "context": struct.unpack(">HH", found.get(4, struct.pack(">HH", 64, 32))),
+        "segments": [numbers[i : i + 6] for i in range(0, len(numbers), 6)],
+    }
+
+
+def parts(data):
+    """What to decode on its own and what to keep of it, for all of a file, in order:
+    (slice of frames, n_decoded, skip, n_samples, skip_input, n_input_samples)."""
+    head, codes, n_samples, n_input_samples = decode(data)
+    n_frames = len(codes[0][0])
+    segments = head["segments"] or [[n_frames, n_samples, 0, n_samples, 0, n_input_samples]]
+    _need(sum(segment[0] for segment in segments) == n_frames, "frames of the segments")
+    found, first = [], 0
+    for frames, *counts in segments:
+        found.append((slice(first, first + frames), *counts))
+        first += frames
+    return found
+
+
 def decode(data, stages=None):
     """(header dict, codes[channel][stage][frame], n_samples, n_input_samples) of a whole file."""
     _need(data[:4] == b"\x89EUL", "magic")
@@ -31,6 +65,7 @@ def decode(data, stages=None):
         "model_id": data[42 : 42 + data[41]].decode(),
     }
     _need(head["coding"] == 0, "coding")
+    head.update(_fields(data[42 + data[41] : at]))
     counts = head["n_samples"], head["n_input_samples"]
     n_stages, n_channels, bits = head["n_codebooks"], head["n_channels"], head["codebook_bits"]
     stages = stages or n_stages

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ GOLDEN = sorted((ROOT / "tests/golden").glob("bitstream_*.hex"))
 
 
 def test_the_golden_files_are_there():
-    assert len(GOLDEN) >= 3
+    assert len(GOLDEN) >= 4
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
@@ -27,6 +28,12 @@ def test_golden_file(path):
 
     info, got = loads(data)
     assert got.tolist() == codes
+    head, _, *_ = decode(data)
+    segments = expected.pop("segments", [])
+    assert [list(segment._values()) for segment in info.segments] == head["segments"] == segments
+    metadata = expected.pop("metadata", {"title": "", "comment": "", "gain_db": 0.0})
+    assert asdict(info.metadata) == metadata == {name: head[name] for name in metadata}
+    assert list(info.context) == list(head["context"]) == expected.pop("context", [64, 32])
     fields = {name: getattr(info, name) for name in expected if name != "weights_hash"}
     assert {**fields, "weights_hash": info.weights_hash.hex()} == expected
 

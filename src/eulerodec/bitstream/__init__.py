@@ -8,6 +8,7 @@ Needs numpy only. The format is specified in ``docs/bitstream.md``.
 (1, 6, 2)
 """
 
+from eulerodec.bitstream.constants import VERSION
 from eulerodec.bitstream.convert import (
     EulFile,
     drop_stages,
@@ -16,8 +17,11 @@ from eulerodec.bitstream.convert import (
     loads,
     read,
 )
-from eulerodec.bitstream.format import VERSION, StreamInfo
-from eulerodec.bitstream.reader import Damage, EulReader, Packet
+from eulerodec.bitstream.edit import concat_files, cut_file, read_range
+from eulerodec.bitstream.fields import Metadata, Segment
+from eulerodec.bitstream.info import StreamInfo
+from eulerodec.bitstream.reader import EulReader
+from eulerodec.bitstream.records import Damage, Packet
 from eulerodec.bitstream.writer import EulWriter
 
 __all__ = [
@@ -26,11 +30,16 @@ __all__ = [
     "EulFile",
     "EulReader",
     "EulWriter",
+    "Metadata",
     "Packet",
+    "Segment",
     "StreamInfo",
+    "concat_files",
+    "cut_file",
     "drop_stages",
     "drop_stages_file",
     "dumps",
     "loads",
     "read",
+    "read_range",
 ]

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from eulerodec.bitstream.format import StreamInfo
-from eulerodec.bitstream.reader import Damage, EulReader
+from eulerodec.bitstream.info import StreamInfo
+from eulerodec.bitstream.reader import EulReader
+from eulerodec.bitstream.records import Damage
 from eulerodec.bitstream.source import ReadableBytes
 from eulerodec.bitstream.writer import EulWriter, WritableBytes
 
@@ -26,6 +27,11 @@ class EulFile:
     info: StreamInfo
     codes: npt.NDArray[np.int64]
     damage: list[Damage] = field(default_factory=list)
+
+    @property
+    def lost_s(self) -> float:
+        """Seconds of audio that are lost."""
+        return sum(damage.lost_s for damage in self.damage)
 
 
 def read(

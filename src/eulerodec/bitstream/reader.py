@@ -4,59 +4,31 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from eulerodec.bitstream.format import (
+from eulerodec.bitstream.constants import (
     COUNTS,
     CRC,
     CRITICAL,
     DATA,
     END,
-    MAGIC,
     PACKET,
-    PREFIX,
     SYNC,
-    VERSION,
-    StreamInfo,
-    parse_body,
-    parse_counts,
 )
+from eulerodec.bitstream.format import parse_counts, read_header
+from eulerodec.bitstream.info import StreamInfo
 from eulerodec.bitstream.pack import unpack_codes
+from eulerodec.bitstream.records import Damage, Packet
 from eulerodec.bitstream.source import ReadableBytes, Source
 from eulerodec.errors import BitstreamError
 
-__all__ = ["Damage", "EulReader", "Packet"]
+__all__ = ["EulReader"]
 
 MAX_GAP = 64  # packets that may be missing, besides as many as there are
 KINDS = (DATA, END)
-
-
-@dataclass(frozen=True)
-class Packet:
-    """Codes [n_channels, K, T] of frames ``start_frame`` on; ``lost``: damaged, codes all zero."""
-
-    index: int
-    start_frame: int
-    codes: npt.NDArray[np.int64]
-    lost: bool = False
-
-
-@dataclass(frozen=True)
-class Damage:
-    """Something that was wrong with a file, found while reading with ``recover=True``.
-
-    ``n_frames`` frames from ``start_frame`` on have zeros in place of their codes; it is 0 when no
-    frame is known to be lost (extra bytes, or a cut file, which just ends early).
-    """
-
-    kind: Literal["corrupt", "missing", "truncated", "trailing", "counts"]
-    start_frame: int
-    n_frames: int
-    message: str
 
 
 class _Bad(Exception):
@@ -78,6 +50,10 @@ class EulReader:
     ``info`` is the header; once the last packet is read it holds the sample counts of what could be
     read. Until then its counts are only a claim: do not allocate by them.
 
+    A file that can seek is read from any frame on with :meth:`seek`, without a look at what is
+    before; :meth:`read_frames` reads a range, :meth:`scan` gives the length of the whole file. An
+    iterator from before a seek must not be used after it.
+
     Errors: :class:`BitstreamError`, one line; ``OSError`` of the file.
     """
 
@@ -85,7 +61,8 @@ class EulReader:
         self, fileobj: ReadableBytes, *, n_codebooks: int | None = None, recover: bool = False
     ) -> None:
         self._source = Source(fileobj)
-        self.info = _read_header(self._source)
+        self.info = self._header = read_header(self._source)
+        self._data_start = self._source.position
         if n_codebooks is not None and not 1 <= n_codebooks <= self.info.n_codebooks:
             raise BitstreamError(
                 f"the file has {self.info.n_codebooks} stages, {n_codebooks} cannot be read"
@@ -93,6 +70,7 @@ class EulReader:
         self.n_codebooks = n_codebooks or self.info.n_codebooks
         self.n_frames = 0
         self.damage: list[Damage] = []
+        self._noted: set[Damage] = set()
         self._recover = recover
         self._expected = 0  # index of the next packet
         self._checked = 0  # bytes that went through the checksum while searching
@@ -100,7 +78,7 @@ class EulReader:
 
     @property
     def bytes_read(self) -> int:
-        """Bytes consumed so far; the size of the file once everything is read."""
+        """Bytes consumed so far; the size of the file once all of it is read in order."""
         return self._source.position
 
     def packets(self) -> Iterator[Packet]:
@@ -115,6 +93,124 @@ class EulReader:
         """Codes of all packets that are left, int64 [n_channels, n_codebooks, T]."""
         none = np.zeros((self.info.n_channels, self.n_codebooks, 0), np.int64)
         return np.concatenate([none, *self], axis=2)
+
+    @property
+    def lost_s(self) -> float:
+        """Seconds of audio that are lost, in all damage that was found so far."""
+        return sum(damage.lost_s for damage in self.damage)
+
+    def seek(self, frame: int) -> None:
+        """Go on with the packet that holds ``frame``; in a pipe only forward.
+
+        After a frame that the file does not have, no packets are left. Errors:
+        :class:`BitstreamError` for a pipe that cannot go back.
+        """
+        index = max(frame, 0) // self._header.frames_per_packet
+        if self._source.seekable:
+            self._restart(index)
+            if not self._at_packet(index):  # damage before it, or packets that may be skipped
+                self._restart(0)
+        elif index < self._expected:
+            raise BitstreamError("the input is a pipe and cannot go back: save it to a file first")
+        while self._expected < index:
+            if next(self._stream, None) is None:
+                break
+
+    def read_frames(self, start: int, stop: int) -> npt.NDArray[np.int64]:
+        """Codes [n_channels, n_codebooks, stop - start] of a range of frames, see :meth:`seek`.
+
+        Errors: :class:`BitstreamError` if the file ends before ``stop``, or on the way to it.
+        """
+        none = np.zeros((self.info.n_channels, self.n_codebooks, 0), np.int64)
+        return np.concatenate([none, *self.iter_frames(start, stop)], axis=2)
+
+    def iter_frames(self, start: int, stop: int) -> Iterator[npt.NDArray[np.int64]]:
+        """The same as :meth:`read_frames`, packet by packet."""
+        if not 0 <= start <= stop:
+            raise BitstreamError(f"frames {start} to {stop} are no range")
+        if start == stop:
+            return
+        self.seek(start)
+        for packet in self._stream:
+            first, count = packet.start_frame, packet.codes.shape[2]
+            yield packet.codes[:, :, max(start - first, 0) : stop - first]
+            if first + count >= stop:
+                return
+        raise BitstreamError(f"frame {stop - 1} is after the end, there are {self.n_frames}")
+
+    def scan(self) -> int:
+        """Frames of the whole file, from its end marker; ``info`` then has its sample counts.
+
+        The place of reading stays. Only for files that can seek. With ``recover``, a file without
+        a sound end is read as a whole, and so is one with packets that may be skipped.
+        """
+        if not self._source.seekable:
+            raise BitstreamError("the input is a pipe and cannot seek: save it to a file first")
+        position = self._source.position
+        try:
+            found = self._scan_end()
+            if found is None:
+                self._source.seek(0)
+                other = EulReader(self._source.file, recover=self._recover)
+                for _ in other.packets():
+                    pass
+                for damage in other.damage:
+                    self._note(damage)
+                found = other.n_frames, other.info
+        finally:
+            self._source.seek(position)
+        n_frames, self.info = found
+        return n_frames
+
+    def _scan_end(self) -> tuple[int, StreamInfo] | None:
+        """Frames and header from the last two packets; ``None`` if they are not where expected."""
+        source, info = self._source, self._header
+        at = source.size() - PACKET.size - (COUNTS.size if info.n_samples is None else 0)
+        if at < self._data_start:
+            return None
+        source.seek(at)
+        try:
+            kind, index, payload = self._sound_packet()
+        except _Bad:
+            return None
+        if kind != END:
+            return None
+        n_frames = 0
+        if index:
+            source.seek(self._packet_start(index - 1))
+            if not self._at_packet(index - 1):
+                return None
+            size = int.from_bytes(source.peek(PACKET.size)[5:7], "big")
+            n_frames = (index - 1) * info.frames_per_packet + (info.payload_frames(size) or 0)
+        if payload:
+            n_samples, n_input_samples = parse_counts(payload)
+            if n_samples is None or n_input_samples is None:
+                return None
+            info = info.with_counts(n_samples, n_input_samples)
+        return None if info.check_length(n_frames) else (n_frames, info.capped(n_frames))
+
+    def _packet_start(self, index: int) -> int:
+        full = PACKET.size + self._header.payload_size(self._header.frames_per_packet)
+        return self._data_start + index * full
+
+    def _at_packet(self, index: int) -> bool:
+        """Whether the packet in front, which is not checked, says that it is number ``index``."""
+        head = self._source.peek(PACKET.size)
+        same = head[:1] == bytes([SYNC]) and head[2:5] == (index & 0xFFFFFF).to_bytes(3, "big")
+        return len(head) == PACKET.size and same and head[1] in KINDS
+
+    def _restart(self, index: int) -> None:
+        """Read from where packet ``index`` starts if only full packets are before it."""
+        self._source.seek(self._packet_start(index))
+        self._expected, self.n_frames = index, index * self._header.frames_per_packet
+        self._checked = 0
+        self._stream = self._read_packets()
+
+    def _note(self, damage: Damage) -> None:
+        """Record damage; parts of a file that are read again do not count again."""
+        if damage not in self._noted:
+            self._noted.add(damage)
+            self.damage.append(damage)
 
     def _read_packets(self) -> Iterator[Packet]:
         short = False  # a packet with fewer frames than the others must be the last
@@ -145,6 +241,16 @@ class EulReader:
             yield packet
 
     def _check(self, short: bool) -> tuple[int, int, bytes]:
+        """A sound packet that may come next: kind, index, payload; else :class:`_Bad`."""
+        kind, index, payload = self._sound_packet()
+        if kind & CRITICAL and kind not in KINDS:
+            raise BitstreamError(f"packet type {kind:#04x} is not known here: update eulerodec")
+        if kind in KINDS and not self._follows(kind, index, short):
+            what = "packet" if kind == DATA else "the end marker with number"
+            raise _Bad(f"{what} {index} stands in its place")
+        return kind, index, payload
+
+    def _sound_packet(self) -> tuple[int, int, bytes]:
         """Kind, index and payload of the packet at the front; :class:`_Bad` if it is not sound."""
         head = self._source.peek(PACKET.size)
         if len(head) < PACKET.size:
@@ -153,9 +259,9 @@ class EulReader:
         index = int.from_bytes(index_bytes, "big")
         if sync != SYNC:
             raise _Bad("no packet starts where one should")
-        if kind == DATA and self.info.payload_frames(size) is None:
+        if kind == DATA and self._header.payload_frames(size) is None:
             raise _Bad(f"its size, {size} bytes, is impossible")
-        if kind == END and size != (COUNTS.size if self.info.n_samples is None else 0):
+        if kind == END and size != (COUNTS.size if self._header.n_samples is None else 0):
             raise _Bad(f"the end marker's size, {size} bytes, is impossible")
         data = self._source.peek(PACKET.size + size)
         if len(data) < PACKET.size + size:
@@ -163,11 +269,6 @@ class EulReader:
         payload = data[PACKET.size :]
         if zlib.crc32(payload, zlib.crc32(head[: -CRC.size])) != crc:
             raise _Bad("its checksum is wrong")
-        if kind & CRITICAL and kind not in KINDS:
-            raise BitstreamError(f"packet type {kind:#04x} is not known here: update eulerodec")
-        if kind in KINDS and not self._follows(kind, index, short):
-            what = "packet" if kind == DATA else "the end marker with number"
-            raise _Bad(f"{what} {index} stands in its place")
         return kind, index, payload
 
     def _follows(self, kind: int, index: int, short: bool) -> bool:
@@ -208,7 +309,8 @@ class EulReader:
         if n_lost == 0 and skipped == 0:
             return
         where = _packets(self._expected, n_lost)
-        span = self.info.time_range(self._expected, n_lost)
+        start, end = self.info.packet_times(self._expected, n_lost)
+        span = f"{start:.2f} s to {end:.2f} s"
         if n_lost == 0:
             message = f"{skipped} bytes that belong to no packet before packet {index}"
         elif skipped:
@@ -216,7 +318,8 @@ class EulReader:
         else:
             message = f"{where} ({span}): missing"
         kind = "corrupt" if skipped else "missing"
-        self.damage.append(Damage(kind, self.n_frames, n_lost * size, message))
+        lost = n_lost * size
+        self._note(Damage(kind, self.n_frames, lost, message, start, end - start))
         for _ in range(n_lost):
             codes = np.zeros((self.info.n_channels, self.n_codebooks, size), np.int64)
             packet = Packet(self._expected, self.n_frames, codes, lost=True)
@@ -234,37 +337,42 @@ class EulReader:
 
     def _finish(self, payload: bytes) -> None:
         """Sample counts from the end marker or the header, and nothing after it."""
-        info = self.info
+        info = self._header
         if payload:
             n_samples, n_input_samples = parse_counts(payload)
             if n_samples is None or n_input_samples is None:
                 raise BitstreamError("the end marker is damaged: it has no sample counts")
             info = info.with_counts(n_samples, n_input_samples)
-        held = self.n_frames * info.hop_length
-        if info.n_samples is not None and info.n_samples > held:
-            message = f"the file claims {info.n_samples} samples, its frames hold {held}"
+        self.info = info.capped(self.n_frames)
+        if message := info.check_length(self.n_frames):
             if not self._recover:
                 raise BitstreamError(message)
-            self.damage.append(Damage("counts", self.n_frames, 0, message))
+            self._note_end("counts", message, info)
         if self._source.peek(1):
             message = f"the stream ends at byte {self._source.position}, but more bytes follow it"
             if not self._recover:
                 raise BitstreamError(f"{message}; recover=True ignores them")
-            self.damage.append(Damage("trailing", self.n_frames, 0, message))
-        self.info = info.with_counts(*info.capped_counts(self.n_frames))
+            self._note_end("trailing", message, self.info)
 
     def _note_cut(self, bad: _Bad) -> None:
         """The rest of the file has no sound packet."""
         reason = "cut short" if bad.cut else "damaged up to its end"
         message = f"{reason} after {self._readable()}"
-        self.damage.append(Damage("truncated", self.n_frames, 0, message))
-        self.info = self.info.with_counts(*self.info.capped_counts(self.n_frames))
+        self.info = self._header.capped(self.n_frames)
+        self._note_end("truncated", message, self._header)
+
+    def _note_end(
+        self, kind: Literal["truncated", "trailing", "counts"], message: str, promised: StreamInfo
+    ) -> None:
+        end = self.info.duration_s or 0.0
+        lost = max((promised.duration_s or 0.0) - end, 0.0)
+        self._note(Damage(kind, self.n_frames, 0, message, end, lost))
 
     def _readable(self) -> str:
         """How much was read so far, as text."""
-        n_samples, _ = self.info.capped_counts(self.n_frames)
+        n_samples, _ = self._header.capped_counts(self.n_frames)
         done = f"{self._expected} whole packets, {n_samples / self.info.sample_rate:.2f} s"
-        total = self.info.duration_s
+        total = self._header.duration_s
         return done if total is None else f"{done} of {total:.2f} s"
 
     def _error(self, bad: _Bad) -> BitstreamError:
@@ -281,29 +389,3 @@ class EulReader:
 
 def _packets(first: int, count: int) -> str:
     return f"packet {first}" if count == 1 else f"packets {first} to {first + count - 1}"
-
-
-def _read_header(source: Source) -> StreamInfo:
-    prefix = source.take(PREFIX.size)
-    if not prefix:
-        raise BitstreamError("the file is empty, not an .eul file")
-    if not prefix.startswith(MAGIC):
-        if len(prefix) < len(MAGIC) and MAGIC.startswith(prefix):
-            raise BitstreamError(f"the file is cut short inside its header: {len(prefix)} bytes")
-        raise BitstreamError(f"not an .eul file: it starts with {prefix[:4].hex()}, not 8945554c")
-    if len(prefix) < PREFIX.size:
-        raise BitstreamError(f"the file is cut short inside its header: {len(prefix)} bytes")
-    _, version, size = PREFIX.unpack(prefix)
-    rest = source.take(size + CRC.size)  # 64 KiB at most
-    sound = rest[size:] == CRC.pack(zlib.crc32(rest[:size], zlib.crc32(prefix)))
-    if version != VERSION:
-        hint = "update eulerodec" if sound else "or the header is damaged: its checksum is wrong"
-        raise BitstreamError(f"format version {version}, this reader knows {VERSION}: {hint}")
-    if len(rest) < size + CRC.size:
-        raise BitstreamError(
-            f"the file is cut short inside its header: {len(prefix) + len(rest)} of "
-            f"{len(prefix) + size + CRC.size} bytes"
-        )
-    if not sound:
-        raise BitstreamError("the header is damaged: its checksum is wrong")
-    return parse_body(rest[:size])

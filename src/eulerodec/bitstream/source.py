@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 __all__ = ["ReadableBytes", "Source"]
 
@@ -14,18 +14,36 @@ class ReadableBytes(Protocol):
 
 
 class Source:
-    """A file with a look-ahead buffer; ``position`` counts the bytes that were consumed."""
+    """A file with a look-ahead buffer; ``position`` counts the bytes that were consumed.
+
+    Positions count from where the file stood at first, so that a stream may lie inside a file.
+    """
 
     def __init__(self, fileobj: ReadableBytes) -> None:
-        self._file = fileobj
+        self.file: Any = fileobj
         self._buffer = bytearray()
         self.position = 0
+        can_seek = getattr(fileobj, "seekable", None)
+        self.seekable: bool = bool(can_seek and can_seek())
+        self._base: int = self.file.tell() if self.seekable else 0
+
+    def seek(self, position: int) -> None:
+        """Go to a position; only if ``seekable``."""
+        self.file.seek(self._base + position)
+        self._buffer.clear()
+        self.position = position
+
+    def size(self) -> int:
+        """Bytes from the first to the last of the file; only if ``seekable``."""
+        end = self.file.seek(0, 2) - self._base
+        self.file.seek(self._base + self.position + len(self._buffer))
+        return end
 
     def peek(self, size: int) -> bytes:
         """The next ``size`` bytes without consuming them; fewer only at the end of the file."""
         while len(self._buffer) < size:
             # Exactly what is missing: asking a live pipe for more would wait for the next packet.
-            chunk = self._file.read(size - len(self._buffer))
+            chunk = self.file.read(size - len(self._buffer))
             if not chunk:
                 break
             self._buffer += chunk

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from types import TracebackType
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from eulerodec.bitstream.format import (
-    DATA,
-    END,
-    MAX_PACKETS,
-    StreamInfo,
-    pack_counts,
-    pack_header,
-    pack_packet,
-)
+from eulerodec.bitstream.constants import DATA, END, MAX_PACKETS
+from eulerodec.bitstream.format import pack_counts, pack_header, pack_packet
+from eulerodec.bitstream.info import StreamInfo
 from eulerodec.bitstream.pack import pack_codes
 from eulerodec.errors import BitstreamError
 
@@ -34,12 +30,14 @@ class EulWriter:
 
     Nothing is ever rewritten, so the file may be a pipe, and what is written so far can be read
     with ``recover=True`` after a crash. Holds less than one packet of codes. The file is not closed
-    and not flushed here. As a context manager it closes the stream unless an error is on its way.
+    here, and flushed only with ``sync``: then each packet is on the disk before :meth:`write`
+    returns, so that a power cut costs no packet that was written (for a live recording). As a
+    context manager it closes the stream unless an error is on its way.
 
     Errors: :class:`BitstreamError` for codes or counts that do not fit; ``OSError`` of the file.
     """
 
-    def __init__(self, fileobj: WritableBytes, info: StreamInfo) -> None:
+    def __init__(self, fileobj: WritableBytes, info: StreamInfo, *, sync: bool = False) -> None:
         self.info = info
         self.n_frames = 0
         self.bytes_written = 0
@@ -47,6 +45,7 @@ class EulWriter:
         self._pending = np.zeros((info.n_channels, info.n_codebooks, 0), np.int64)
         self._n_packets = 0
         self._closed = False
+        self._sync = sync
         self._put(pack_header(info))
 
     def write(self, codes: npt.ArrayLike) -> None:
@@ -100,6 +99,8 @@ class EulWriter:
             raise BitstreamError(
                 f"{n_frames} frames hold {n_frames * info.hop_length} samples, not {n_samples}"
             )
+        if problem := final.check_length(n_frames):
+            raise BitstreamError(problem)
         if self._pending.shape[2]:
             self._put_packet(self._pending)
         self._put(
@@ -126,6 +127,8 @@ class EulWriter:
             # An unbuffered file may take a part only; one that returns None took everything.
             view = view[done if isinstance(done, int) else len(view) :]
         self.bytes_written += len(data)
+        if self._sync:
+            _to_disk(self._file)
 
     def __enter__(self) -> EulWriter:
         return self
@@ -138,3 +141,12 @@ class EulWriter:
     ) -> None:
         if kind is None:
             self.close()
+
+
+def _to_disk(fileobj: Any) -> None:
+    """Flush what has buffers; files also to the disk (a pipe or BytesIO has none)."""
+    flush = getattr(fileobj, "flush", None)
+    if flush is not None:
+        flush()
+    with contextlib.suppress(OSError, AttributeError):  # no descriptor, or one that has no disk
+        os.fsync(fileobj.fileno())

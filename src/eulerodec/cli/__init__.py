@@ -18,10 +18,15 @@ import click
 
 from .. import __version__
 from ._common import describe
+from .codebooks import codebooks
+from .concat import concat
+from .cut import cut
 from .decode import decode
 from .demo import demo
 from .encode import encode
+from .evaluate import evaluate
 from .info import info
+from .rate import rate
 from .train import train
 
 __all__ = ["cli", "main"]
@@ -45,7 +50,7 @@ def cli(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for _verb in (encode, decode, info, demo, train):
+for _verb in (encode, decode, info, demo, train, cut, concat, rate, evaluate, codebooks):
     cli.add_command(_verb)
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "Job",
     "Result",
     "Work",
+    "check_distinct",
     "describe",
     "plan_jobs",
     "print_json",
@@ -86,7 +87,7 @@ def plan_jobs(
     to_folder = output.endswith(os.sep) or os.path.isdir(output)
     many = len(inputs) > 1 or os.path.isdir(inputs[0])
     if not many and not (to_folder and not is_pipe(inputs[0])):
-        _check_distinct(Job(inputs[0], output))
+        check_distinct(Job(inputs[0], output))
         return [Job(inputs[0], output)]
     if PIPE in inputs:
         raise ConfigError("standard input (-) must be the only input, with a file name as output")
@@ -99,7 +100,7 @@ def plan_jobs(
     for source, relative in _expand(inputs, suffixes):
         target = os.path.join(output, os.path.splitext(relative)[0] + new_suffix)
         job = Job(source, target)
-        _check_distinct(job)
+        check_distinct(job)
         if target in jobs:
             raise ConfigError(f"{jobs[target].source} and {source} would both become {target}")
         jobs[target] = job
@@ -125,7 +126,8 @@ def _expand(inputs: Sequence[str], suffixes: Collection[str]) -> list[tuple[str,
     return found
 
 
-def _check_distinct(job: Job) -> None:
+def check_distinct(job: Job) -> None:
+    """Errors: :class:`ConfigError` for an output that is the input."""
     if is_pipe(job.source) or is_pipe(job.target):
         return
     if os.path.realpath(job.source) == os.path.realpath(job.target):

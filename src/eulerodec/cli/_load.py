@@ -1,19 +1,24 @@
-"""The codec for the verbs; importing this imports torch."""
+"""The codec for the verbs, and files through it block by block; importing this imports torch."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from typing import BinaryIO
 
 import torch
 
+from .. import audio
+from ..bitstream import EulReader, EulWriter
 from ..codec import Codec
+from ..decoding import FileDecoder
+from ..files import atomic_output, is_pipe
 from ..pretrained import DEFAULT_WEIGHTS
+from ._common import Job, Result
+from ._progress import FileProgress
 
-__all__ = ["load_codec", "timed"]
+__all__ = ["LIVE_PACKET_FRAMES", "decode_file", "encode_file", "load_codec"]
 
-T = TypeVar("T")
+LIVE_PACKET_FRAMES = 16  # 0.18 s
 
 
 def load_codec(weights: str | None, threads: int | None, device: str) -> Codec:
@@ -23,8 +28,106 @@ def load_codec(weights: str | None, threads: int | None, device: str) -> Codec:
     return Codec.from_pretrained(weights or DEFAULT_WEIGHTS, device)
 
 
-def timed(call: Callable[[], T]) -> tuple[T, float]:
-    """The result of a call and its seconds, never 0."""
+def encode_file(
+    codec: Codec,
+    job: Job,
+    stages: int,
+    *,
+    beam: int,
+    packet_frames: int,
+    many: bool,
+    progress: FileProgress,
+) -> Result:
+    """Audio to ``.eul`` in constant memory, packet by packet as it arrives.
+
+    ``packet_frames``: 0 lets live input have small packets. ``many``: the job is one of several,
+    whose folders are made.
+    """
     start = time.perf_counter()
-    result = call()
-    return result, max(time.perf_counter() - start, 1e-9)
+    with audio.AudioReader(job.source) as source:
+        n_total, rate, channels = source.n_samples, source.sample_rate, source.n_channels
+        encoder = codec.streaming_encoder(
+            n_codebooks=stages, n_channels=channels, sample_rate=rate, beam=beam
+        )
+        if n_total is None and packet_frames == 0:
+            packet_frames = LIVE_PACKET_FRAMES
+        info = codec.stream_info(
+            stages, n_channels=channels, sample_rate=rate, frames_per_packet=packet_frames
+        )
+        if n_total is not None:
+            n_model = audio.resampled_length(n_total, rate, codec.sample_rate)
+            info = info.with_counts(n_model, n_total)
+        if many:
+            job.make_folder()
+        with atomic_output(job.target) as sink:
+            writer = EulWriter(sink, info)
+            for block in source.blocks():
+                writer.write(encoder.push(block).numpy())
+                sink.flush()  # whoever reads a pipe must not wait
+                if n_total:
+                    progress(encoder.n_input_samples / n_total)
+            writer.write(encoder.flush().numpy())
+            writer.close(encoder.n_samples, encoder.n_input_samples)
+    seconds = encoder.n_input_samples / rate
+    return {
+        "bytes": writer.bytes_written,
+        "seconds": seconds,
+        "sample_rate": rate,
+        "channels": channels,
+        "samples": encoder.n_input_samples,
+        "bitrate_kbps": info.nominal_kbps / channels,
+        "kbps": writer.info.measured_kbps(writer.bytes_written) or 0.0,
+        "speed": seconds / _since(start),
+    }
+
+
+def decode_file(
+    codec: Codec,
+    source: BinaryIO,
+    job: Job,
+    *,
+    stages: int | None,
+    sample_rate: int | None,
+    subtype: str,
+    recover: bool,
+    many: bool,
+    progress: FileProgress,
+) -> Result:
+    """``.eul`` to WAV in constant memory, as the packets arrive; ``many`` as for encoding."""
+    start = time.perf_counter()
+    reader = EulReader(source, n_codebooks=stages, recover=recover)
+    info = reader.info
+    codec.check_stream(info)
+    rate = sample_rate or info.input_sample_rate
+    decoder = FileDecoder(codec.model, info, reader.n_codebooks, rate)
+    if many:
+        job.make_folder()
+    # a damaged file may hold less than it says
+    n_samples = None if recover else decoder.n_output
+    with audio.open_output(
+        job.target, rate, info.n_channels, subtype=subtype, n_samples=n_samples
+    ) as wav:
+        for packet in reader.packets():
+            wav.write(decoder.push(packet.codes).numpy())
+            if is_pipe(job.target):
+                wav.flush()
+            if info.duration_s:
+                progress(min(decoder.n_frames / (info.frame_rate * info.duration_s), 1.0))
+        wav.write(decoder.finish(reader.info, bool(reader.damage)).numpy())
+    seconds = wav.n_samples / rate
+    return {
+        "bytes": reader.bytes_read,
+        "seconds": seconds,
+        "sample_rate": rate,
+        "channels": info.n_channels,
+        "samples": wav.n_samples,
+        "bitrate_kbps": info.replace(n_codebooks=reader.n_codebooks).nominal_kbps / info.n_channels,
+        "kbps": reader.bytes_read * 8e-3 / seconds if seconds else 0.0,
+        "speed": seconds / _since(start),
+        "damage": [damage.message for damage in reader.damage],
+    }
+
+
+def _since(start: float) -> float:
+    """Seconds since ``start``, never 0."""
+    return max(time.perf_counter() - start, 1e-9)

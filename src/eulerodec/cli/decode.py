@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
+from collections.abc import Iterator
+from typing import BinaryIO
 
 import click
 
@@ -50,48 +54,50 @@ def decode(
     if sample_rate is not None:
         audio.check_sample_rate(sample_rate, "--sample-rate")
 
-    from ..encoded import Encoded
-    from ._load import load_codec, timed
+    from ._load import decode_file, load_codec
 
     codec = load_codec(weights, threads, device)
     stages = None if bitrate is None else codec.n_codebooks_for(bitrate)
+    subtype = "FLOAT" if as_float else "PCM_16"
 
     def work(job: Job, progress: FileProgress) -> Result:
-        data = read_stream(job.source)
         name = "standard input" if is_pipe(job.source) else job.source
-        try:
-            encoded = Encoded.from_bytes(data, n_codebooks=stages, recover=recover)
-            wav, elapsed = timed(lambda: codec.decode(encoded, sample_rate, progress=progress))
-        except (BitstreamError, WeightsError) as error:
-            text = str(error).replace("recover=True", "--recover")
-            raise type(error)(f"{name}: {text}") from error
-        for damage in encoded.damage:
-            click.echo(f"warning: {name}: {damage.message}", err=True)
-        if len(jobs) > 1:
-            job.make_folder()
-        rate = sample_rate or encoded.sample_rate
-        audio.write(job.target, wav, rate, subtype="FLOAT" if as_float else "PCM_16")
-        seconds = wav.shape[1] / rate
-        return {
-            "bytes": len(data),
-            "seconds": seconds,
-            "sample_rate": rate,
-            "channels": wav.shape[0],
-            "samples": wav.shape[1],
-            "bitrate_kbps": encoded.bitrate_kbps,
-            "kbps": len(data) * 8e-3 / seconds if seconds else 0.0,
-            "speed": seconds / elapsed,
-            "damage": [damage.message for damage in encoded.damage],
-        }
+        with _open(job.source) as source:
+            try:
+                result = decode_file(
+                    codec, source, job, stages=stages, sample_rate=sample_rate,
+                    subtype=subtype, recover=recover, many=len(jobs) > 1, progress=progress,
+                )  # fmt: skip
+            except (BitstreamError, WeightsError) as error:
+                text = str(error).replace("recover=True", "--recover")
+                raise type(error)(f"{name}: {text}") from error
+        for message in result["damage"]:
+            click.echo(f"warning: {name}: {message}", err=True)
+        return result
 
     ctx.exit(run_jobs(jobs, work, verb="decode", as_json=as_json))
+
+
+@contextlib.contextmanager
+def _open(path: str) -> Iterator[BinaryIO]:
+    """An ``.eul`` file, or standard input for ``-``, as it arrives."""
+    if is_pipe(path):
+        yield sys.stdin.buffer
+        return
+    _check_file(path)
+    with open(path, "rb") as source:
+        yield source
 
 
 def read_stream(path: str) -> bytes:
     """The bytes of an ``.eul`` file. Errors: :class:`BitstreamError`, ``OSError``."""
     if not is_pipe(path):
-        if os.path.isdir(path):
-            raise BitstreamError(f"{path}: it is a directory, an .eul file is needed")
-        if not os.path.exists(path):
-            raise BitstreamError(f"{path}: no such file")
+        _check_file(path)
     return read_bytes(path)
+
+
+def _check_file(path: str) -> None:
+    if os.path.isdir(path):
+        raise BitstreamError(f"{path}: it is a directory, an .eul file is needed")
+    if not os.path.exists(path):
+        raise BitstreamError(f"{path}: no such file")

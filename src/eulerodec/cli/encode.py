@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..errors import ConfigError
-from ..files import is_pipe, write_bytes
+from ..files import is_pipe
 from ._common import Job, Result, plan_jobs, run_jobs, weights_options
 from ._progress import FileProgress
 
@@ -29,6 +29,14 @@ from ._progress import FileProgress
     show_default=True,
     help="Paths of the code search: more is slower and a little better.",
 )
+@click.option(
+    "--packet-frames",
+    type=click.IntRange(0, 65535),
+    default=0,
+    metavar="N",
+    help="Frames of 11 ms in one packet: fewer for less delay, more for less overhead. "
+    "By default 256 for files and 16 for live input.",
+)
 @weights_options
 @click.option("--json", "as_json", is_flag=True, help="Results as JSON on standard output.")
 @click.pass_context
@@ -38,6 +46,7 @@ def encode(
     output: str,
     bitrate: float,
     beam: int,
+    packet_frames: int,
     weights: str | None,
     threads: int | None,
     device: str,
@@ -46,37 +55,23 @@ def encode(
     """Encode audio files to .eul files.
 
     IN is audio of any rate and channel count (WAV, FLAC, Ogg, MP3, AIFF), a folder (searched, its
-    tree is kept), or - for standard input.
+    tree is kept), or - for standard input. WAV in a pipe is encoded as it arrives.
     """
-    from ..audio import AUDIO_SUFFIXES, read
+    from ..audio import AUDIO_SUFFIXES
 
     if as_json and is_pipe(output):
         raise ConfigError("--json and -o - both need standard output")
     jobs = plan_jobs(inputs, output, suffixes=AUDIO_SUFFIXES, new_suffix=".eul")
 
-    from ._load import load_codec, timed
+    from ._load import encode_file, load_codec
 
     codec = load_codec(weights, threads, device)
     stages = codec.n_codebooks_for(bitrate)  # a wrong bitrate is said once, not for every file
 
     def work(job: Job, progress: FileProgress) -> Result:
-        wav, sample_rate = read(job.source)
-        encoded, elapsed = timed(
-            lambda: codec.encode(wav, sample_rate, n_codebooks=stages, beam=beam, progress=progress)
-        )
-        data = encoded.to_bytes()
-        if len(jobs) > 1:
-            job.make_folder()
-        write_bytes(job.target, data)
-        return {
-            "bytes": len(data),
-            "seconds": encoded.duration_s,
-            "sample_rate": sample_rate,
-            "channels": encoded.n_channels,
-            "samples": encoded.n_samples,
-            "bitrate_kbps": encoded.bitrate_kbps,
-            "kbps": encoded.info.measured_kbps(len(data)) or 0.0,
-            "speed": encoded.duration_s / elapsed,
-        }
+        return encode_file(
+            codec, job, stages, beam=beam, packet_frames=packet_frames,
+            many=len(jobs) > 1, progress=progress,
+        )  # fmt: skip
 
     ctx.exit(run_jobs(jobs, work, verb="encode", as_json=as_json))

@@ -11,6 +11,7 @@ import click
 from ..errors import BitstreamError
 from ..files import is_pipe
 from ._common import print_json
+from ._edit import named, open_stream
 
 
 @click.command()
@@ -29,7 +30,8 @@ def info(ctx: click.Context, target: str | None, as_json: bool) -> None:
         print_json(facts)
     else:
         for key, value in _rows(facts):
-            click.echo(f"{key:<20} {value}")
+            if value:
+                click.echo(f"{key:<20} " + value.replace("\n", "\n" + 21 * " "))
     if facts.get("damage"):
         raise BitstreamError(f"{target}: damaged: {facts['damage'][0]}")
 
@@ -37,22 +39,20 @@ def info(ctx: click.Context, target: str | None, as_json: bool) -> None:
 def _stream_facts(target: str) -> dict[str, Any]:
     """Header and state of a file; needs no torch."""
     from .. import bitstream
-    from .decode import read_stream
 
-    data = read_stream(target)
-    try:
-        reader = bitstream.EulReader(io.BytesIO(data), recover=True)
+    with named(target), open_stream(target) as stream:
+        size = stream.seek(0, io.SEEK_END)
+        stream.seek(0)
+        reader = bitstream.EulReader(stream, recover=True)
         n_packets = n_lost = n_frames = 0
         for packet in reader.packets():
             n_packets += 1
             n_lost += packet.lost
             n_frames += packet.codes.shape[2]
-    except BitstreamError as error:
-        raise BitstreamError(f"{target}: {error}") from error
     head = reader.info
     return {
         "file": target,
-        "bytes": len(data),
+        "bytes": size,
         "model_id": head.model_id,
         "weights_hash": head.weights_hash.hex(),
         "seconds": head.duration_s,
@@ -61,12 +61,17 @@ def _stream_facts(target: str) -> dict[str, Any]:
         "channels": head.n_channels,
         "n_codebooks": head.n_codebooks,
         "bitrate_kbps": head.nominal_kbps / head.n_channels,
-        "measured_kbps": head.measured_kbps(len(data)),
+        "measured_kbps": head.measured_kbps(size),
         "model_sample_rate": head.sample_rate,
         "hop_length": head.hop_length,
         "frames": n_frames,
         "packets": n_packets,
+        "parts": len(head.parts(n_frames)),
+        "title": head.metadata.title,
+        "comment": head.metadata.comment,
+        "gain_db": head.metadata.gain_db,
         "lost_packets": n_lost,
+        "lost_seconds": reader.lost_s,
         "damage": [damage.message for damage in reader.damage],
     }
 

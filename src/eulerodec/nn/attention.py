@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .conv import ComplexConv2d
+from .history import History, context
 from .planar import ComplexModule
 
 __all__ = ["AxialAttention", "TimeAttention"]
@@ -81,6 +82,11 @@ class AxialAttention(ComplexModule):
             self.register_buffer("outside", outside, persistent=False)
 
     def planar_forward(self, x: Tensor) -> Tensor:
+        return self.attend(x)
+
+    def attend(self, x: Tensor, past: History | None = None) -> Tensor:
+        """The layer on a planar tensor; with ``past`` on the next block of a stream along the axis,
+        late by the right side of the window."""
         self._check_channels(x, self.channels)
         if x.numel() == 0:
             return x
@@ -93,23 +99,31 @@ class AxialAttention(ComplexModule):
         qkv = qkv.permute(2, 0, 5, 3, 6, 1, 4).reshape(
             3, batch * other, self.heads, length, 2 * self.channels // self.heads
         )
-        q, k, v = qkv.unbind(0)
-        y = _attend(q, k, v) if self.window is None else self._banded(q, k, v, self.window)
+        if self.window is None:
+            y = _attend(*qkv.unbind(0))
+        else:
+            q, k, v = context(qkv, *self.window, past, -2).unbind(0)
+            y = self._banded(q, k, v, self.window)
         y = y.reshape(batch, other, self.heads, length, 2, -1).permute(0, 4, 2, 5, 1, 3)
         if self.axis == "frequency":
             y = y.transpose(-1, -2)
         return self.project(y.reshape(x.shape))
 
     def _banded(self, q: Tensor, k: Tensor, v: Tensor, window: tuple[int, int]) -> Tensor:
-        """Each block of queries against the span of keys its windows reach."""
+        """Each block of queries against the span of keys its windows reach.
+
+        All ``[N, H, left + L + right, E]`` -> ``[N, H, L, E]``.
+        """
         left, right = window
         count, heads, length, size = q.shape
+        length -= left + right
+        q = q[:, :, left : left + length]
         blocks = -(-length // self.block)
         extra = blocks * self.block - length
         span = self.block + left + right
         q = F.pad(q, (0, 0, 0, extra)).unflatten(2, (blocks, self.block)).transpose(1, 2)
         k, v = (
-            F.pad(t, (0, 0, left, right + extra)).unfold(2, span, self.block).permute(0, 2, 1, 4, 3)
+            F.pad(t, (0, 0, 0, extra)).unfold(2, span, self.block).permute(0, 2, 1, 4, 3)
             for t in (k, v)
         )
         bias = self.relative_bias[:, self.bias_index].masked_fill(self.outside, float("-inf"))
@@ -136,4 +150,8 @@ class TimeAttention(ComplexModule):
         self.attention = AxialAttention(channels, heads, "time", window, zero_init)
 
     def planar_forward(self, x: Tensor) -> Tensor:
-        return self.attention(x.unsqueeze(2)).squeeze(2)
+        return self.attend(x)
+
+    def attend(self, x: Tensor, past: History | None = None) -> Tensor:
+        """The layer on planar ``[B, 2C, T]``, or with ``past`` on the next block of a stream."""
+        return self.attention.attend(x.unsqueeze(2), past).squeeze(2)

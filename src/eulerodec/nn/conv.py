@@ -7,7 +7,8 @@ phase factor of the input appears unchanged at the output), except ``WidelyLinea
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,8 @@ __all__ = [
     "ComplexConvTranspose1d",
     "ComplexConvTranspose2d",
     "WidelyLinearConv1d",
+    "frozen",
+    "prepare_weights",
 ]
 
 Size = int | tuple[int, ...]
@@ -42,6 +45,7 @@ def _tuple(value: Size, rank: int) -> tuple[int, ...]:
 
 
 Parts = tuple[Tensor, Tensor, Tensor, Tensor]
+Prepared = tuple[Tensor, Tensor | None]  # weight and bias as the real convolution takes them
 
 
 def _block(parts: Parts, groups: int) -> Tensor:
@@ -58,6 +62,7 @@ def _interleave(x: Tensor, outer: int, inner: int) -> Tensor:
 class _ComplexConv(ComplexModule):
     rank: int
     transposed = False
+    _frozen: Prepared | None = None  # see `frozen`
 
     def __init__(
         self,
@@ -107,26 +112,36 @@ class _ComplexConv(ComplexModule):
         wr, wi = self.weight.unbind(-1)
         return wr, -wi, wi, wr
 
+    @property
+    def _depthwise(self) -> bool:
+        return self.groups == self.in_channels and self.groups > 1 and not self.transposed
+
+    def prepare(self) -> Prepared:
+        """Weight and bias of the real convolution; depthwise: both of its weights, stacked."""
+        bias = None if self.bias is None else self.bias.t().reshape(-1)
+        rr, ri, ir, ii = self._parts()
+        if self._depthwise:
+            return torch.stack([torch.cat([rr, ii]), torch.cat([ir, ri])]), bias
+        if self.transposed:  # torch's transposed weight has the input axis first
+            ri, ir = ir, ri
+        if self.groups > 1 and bias is not None:
+            bias = bias.unflatten(0, (2, self.groups, -1)).transpose(0, 1).reshape(-1)
+        return _block((rr, ri, ir, ii), self.groups), bias
+
     def planar_forward(self, x: Tensor) -> Tensor:
         self._check_channels(x, self.in_channels)
         convolve = _CONV[self.rank, self.transposed]
-        bias = None if self.bias is None else self.bias.t().reshape(-1)
         grouped = self.groups > 1
-        rr, ri, ir, ii = self._parts()
-        if self.groups == self.in_channels and grouped and not self.transposed:
+        weight, bias = self._frozen or self.prepare()
+        if self._depthwise:
             # Depthwise kernels are fast and want no interleaving: every channel to its own part,
             # and every channel to the other part, which then changes places.
             options = (self.stride, self.padding, self.dilation, 2 * self.groups)
-            own = convolve(x, torch.cat([rr, ii]), bias, *options)
-            other = convolve(x, torch.cat([ir, ri]), None, *options)
+            own = convolve(x, weight[0], bias, *options)
+            other = convolve(x, weight[1], None, *options)
             return own + other.roll(self.out_channels, 1)
-        if self.transposed:  # torch's transposed weight has the input axis first
-            ri, ir = ir, ri
-        weight = _block((rr, ri, ir, ii), self.groups)
         if grouped:  # each group needs its real and imaginary channels side by side
             x = _interleave(x, 2, self.groups)
-            if bias is not None:
-                bias = bias.unflatten(0, (2, self.groups, -1)).transpose(0, 1).reshape(-1)
         if self.transposed:
             y = convolve(
                 x, weight, bias, self.stride, self.padding,
@@ -237,3 +252,25 @@ class WidelyLinearConv1d(ComplexConv1d):
         ar, ai = self.weight.unbind(-1)
         br, bi = self.weight_conj.unbind(-1)
         return ar + br, bi - ai, ai + bi, ar - br
+
+
+@contextlib.contextmanager
+def frozen(plan: dict[nn.Module, Prepared]) -> Iterator[None]:
+    """Use prepared weights (from :func:`prepare_weights`) inside the block.
+
+    For small inputs preparing the weights costs as much as the convolutions.  Nothing stays with
+    the modules, so training never meets a weight of yesterday.
+    """
+    for module, weights in plan.items():
+        module._frozen = weights  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for module in plan:  # by way of the dict: two threads may share a model
+            module.__dict__.pop("_frozen", None)
+
+
+def prepare_weights(root: nn.Module) -> dict[nn.Module, Prepared]:
+    """The weights of all complex convolutions in ``root`` as they are now, for :func:`frozen`."""
+    convolutions = (m for m in root.modules() if isinstance(m, _ComplexConv))
+    return {m: m.prepare() for m in convolutions}

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .history import History, context
 from .planar import to_complex, to_planar, widen
 
 __all__ = ["STFT", "compress", "expand"]
@@ -102,6 +103,26 @@ class STFT(nn.Module):
         for k in range(self.overlap):
             out[:, k : k + count] += parts[:, :, k]
         return out.flatten(1)
+
+    def reanalysis(self, spec: Tensor, past: History | None = None) -> Tensor:
+        """The STFT, ``[B, 2F, T]``, of the signal that T frames add up to.
+
+        With ``past`` for the next block of a stream, late by m - 1 frames.
+        """
+        reach = self.overlap - 1
+        return self.transform(self._complete(context(spec, reach, reach, past)))
+
+    def stream_synthesis(self, spec: Tensor, past: History) -> Tensor:
+        """Next block of a stream, T frames -> T * hop samples, late by n_fft - hop samples.
+
+        Starting with the block that precedes the signal by n_fft - hop zeros, as analysis does.
+        """
+        return self._complete(past.extend(spec, self.overlap - 1))
+
+    def _complete(self, spec: Tensor) -> Tensor:
+        """Overlap-add without the partial sums: T frames -> (T - m + 1) * hop samples."""
+        edge = self.n_fft - self.hop_length
+        return self.overlap_add(spec)[:, edge:-edge]
 
     def forward(self, wav: Tensor) -> Tensor:
         """Same as :meth:`analysis`."""

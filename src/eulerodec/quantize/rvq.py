@@ -25,7 +25,8 @@ class QuantizerOutput:
     Attributes:
         quantized: planar ``[B, 2D, T]``; in training with straight-through gradient.
         codes: int64 ``[B, K, T]``; -1 where a stage was dropped for that item.
-        commitment_loss: scalar; mean over active stages of |r_k - c_k|^2 / |x|^2.
+        commitment_loss: scalar; mean over stages of |r_k - c_k|^2 / |x|^2 of the items that use
+            the stage.
         stats: plain numbers for the log: ``perplexity_mean``, ``perplexity_min``, ``dead_codes``.
     """
 
@@ -77,8 +78,13 @@ class ResidualVQ(nn.Module):
     # ---- coding -------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def encode(self, z: Tensor, n_codebooks: int | None = None, beam: int = 1) -> Tensor:
-        """Planar ``[B, 2D, T]`` -> codes int64 ``[B, K, T]`` with K = ``n_codebooks`` (all)."""
+    def encode(
+        self, z: Tensor, n_codebooks: int | None = None, beam: int = 1, norms: Tensor | None = None
+    ) -> Tensor:
+        """Planar ``[B, 2D, T]`` -> codes int64 ``[B, K, T]`` with K = ``n_codebooks`` (all).
+
+        ``norms``: :meth:`norms`, if they are at hand.
+        """
         stages = self._check_stages(self.n_codebooks if n_codebooks is None else n_codebooks)
         batch, dim, frames = z.shape
         if frames == 0:
@@ -86,8 +92,14 @@ class ResidualVQ(nn.Module):
         x = z.float().transpose(1, 2).reshape(-1, dim)
         books = self.codebooks[:stages]
         # blocks bound the memory of the distance table
-        codes = torch.cat([beam_search(part, books, beam) for part in x.split(4096 // beam)])
+        parts = x.split(4096 // beam)
+        codes = torch.cat([beam_search(part, books, beam, norms) for part in parts])
         return codes.view(batch, frames, stages).transpose(1, 2).contiguous()
+
+    @torch.no_grad()
+    def norms(self) -> Tensor:
+        """Squared lengths of the code vectors ``[K, size]``, which the search needs."""
+        return self.codebooks.square().sum(-1)
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
@@ -116,8 +128,12 @@ class ResidualVQ(nn.Module):
             z: planar ``[B, 2D, T]``.
             n_codebooks: int ``[B]``, stages used for each item (structured dropout); all if None.
         """
+        with torch.autocast(z.device.type, enabled=False):  # distances in float32, as in encode
+            return self._forward(z.float(), n_codebooks)
+
+    def _forward(self, z: Tensor, n_codebooks: Tensor | None) -> QuantizerOutput:
         batch, dim, frames = z.shape
-        x = z.float().transpose(1, 2).reshape(-1, dim)
+        x = z.transpose(1, 2).reshape(-1, dim)
         if n_codebooks is None:
             active = torch.full((batch,), self.n_codebooks, device=z.device)
         else:
@@ -141,7 +157,10 @@ class ResidualVQ(nn.Module):
                 mask = keep.to(x.dtype)
                 counts[k].index_add_(0, index, mask)
                 sums[k].index_add_(0, index, residual * mask[:, None])
-                pick = torch.randint(len(residual), (len(seeds[k]),), device=x.device)
+                # only vectors that use this stage; the others still hold the larger residual of
+                # the stage where they stopped
+                chance = mask + 1e-12
+                pick = torch.multinomial(chance, len(seeds[k]), replacement=True)
                 seeds[k] = residual[pick]
             # gradient to x alone: everything subtracted so far is detached
             distance = (x - (quantized + code)).square().mean(-1)
@@ -209,7 +228,9 @@ class ResidualVQ(nn.Module):
         for k in range(self.n_codebooks):
             spread = torch.linspace(0, len(x) - 1, self.codebook_size, device=x.device).long()
             # distinct vectors even where the data repeats (digital silence)
-            book = x[spread] + 1e-6 * torch.randn_like(x[spread])
+            jitter = torch.Generator(x.device).manual_seed(k)
+            noise = torch.randn(x[spread].shape, generator=jitter, device=x.device)
+            book = x[spread] + 1e-6 * noise
             count = x.new_ones(self.codebook_size)
             index = torch.zeros(len(x), dtype=torch.int64, device=x.device)
             for _ in range(iterations):

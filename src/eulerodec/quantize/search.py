@@ -28,7 +28,7 @@ def nearest(x: Tensor, codebook: Tensor, norms: Tensor | None = None) -> Tensor:
     return torch.addmm(norms, x, codebook.t(), alpha=-2.0).argmin(-1)
 
 
-def beam_search(x: Tensor, codebooks: Tensor, beam: int) -> Tensor:
+def beam_search(x: Tensor, codebooks: Tensor, beam: int, norms: Tensor | None = None) -> Tensor:
     """Multi-path residual search: keeps the ``beam`` best partial sums after every stage.
 
     The decoder needs no change; beam 1 is the greedy search.  (Multi-path RVQ encoding, e.g.
@@ -38,6 +38,7 @@ def beam_search(x: Tensor, codebooks: Tensor, beam: int) -> Tensor:
         x: ``[N, D]`` float32.
         codebooks: ``[K, size, D]``.
         beam: paths kept per vector.
+        norms: |c|^2 ``[K or more, size]``, computed if absent.
     Returns:
         codes int64 ``[N, K]`` minimising |x - sum of codes|^2 among the paths followed.
     """
@@ -46,10 +47,11 @@ def beam_search(x: Tensor, codebooks: Tensor, beam: int) -> Tensor:
     residual = x[:, None]  # [N, b, D]
     error = x.new_zeros(n, 1)  # |residual|^2 - |x|^2
     paths = torch.zeros(n, 1, 0, dtype=torch.int64, device=x.device)
-    for codebook in codebooks:
-        norms = codebook.square().sum(-1)
+    if norms is None:
+        norms = codebooks.square().sum(-1)
+    for codebook, norm in zip(codebooks, norms, strict=False):
         width = residual.shape[1]
-        cost = torch.addmm(norms, residual.reshape(-1, dim), codebook.t(), alpha=-2.0)
+        cost = torch.addmm(norm, residual.reshape(-1, dim), codebook.t(), alpha=-2.0)
         if beam == 1:
             index = cost.argmin(-1)[:, None]
         else:

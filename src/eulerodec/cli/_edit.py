@@ -1,0 +1,77 @@
+"""What the verbs share that work on ``.eul`` files without decoding them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import IO, TYPE_CHECKING
+
+from ..errors import BitstreamError
+from ..files import atomic_output, is_pipe, read_bytes
+from ._common import Job, Result
+
+if TYPE_CHECKING:
+    from ..bitstream import StreamInfo
+    from ..bitstream.writer import WritableBytes
+
+__all__ = ["edit", "named", "open_stream"]
+
+
+def open_stream(path: str) -> IO[bytes]:
+    """An ``.eul`` file that can seek; standard input is read as a whole.
+
+    Errors: :class:`BitstreamError` for what is no file, ``OSError``.
+    """
+    if is_pipe(path):
+        return io.BytesIO(read_bytes(path))
+    if os.path.isdir(path):
+        raise BitstreamError(f"{path}: it is a directory, an .eul file is needed")
+    if not os.path.exists(path):
+        raise BitstreamError(f"{path}: no such file")
+    return open(path, "rb")
+
+
+def edit(job: Job, write: Callable[[WritableBytes], StreamInfo]) -> Result:
+    """Let ``write`` make the target; facts about it for :func:`run_jobs`."""
+    start = time.perf_counter()
+    with atomic_output(job.target) as target:
+        sink = _Counter(target)
+        info = write(sink)
+    elapsed = max(time.perf_counter() - start, 1e-9)
+    seconds = info.duration_s or 0.0
+    return {
+        "bytes": sink.n_bytes,
+        "seconds": seconds,
+        "sample_rate": info.input_sample_rate,
+        "channels": info.n_channels,
+        "samples": info.n_input_samples,
+        "bitrate_kbps": info.nominal_kbps / info.n_channels,
+        "kbps": info.measured_kbps(sink.n_bytes) or 0.0,
+        "speed": seconds / elapsed,
+    }
+
+
+@contextlib.contextmanager
+def named(path: str) -> Iterator[None]:
+    """Let a :class:`BitstreamError` say which file it is about, and what a user can do."""
+    try:
+        yield
+    except BitstreamError as error:
+        text = str(error).replace("recover=True", "decode --recover")
+        raise BitstreamError(f"{'standard input' if is_pipe(path) else path}: {text}") from error
+
+
+class _Counter:
+    """Counts the bytes that go to a file."""
+
+    def __init__(self, fileobj: IO[bytes]) -> None:
+        self.n_bytes = 0
+        self._file = fileobj
+
+    def write(self, data: bytes, /) -> int:
+        done = self._file.write(data)
+        self.n_bytes += done
+        return done

@@ -1,0 +1,69 @@
+"""``eulerodec cut``: a part of an ``.eul`` file, without encoding again."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+import click
+
+from ..errors import ConfigError
+from ..files import is_pipe
+from ._common import Job, Result, check_distinct, run_jobs
+from ._edit import edit, named, open_stream
+from ._progress import FileProgress
+
+
+class Seconds(click.ParamType):
+    """``90``, ``1:30`` or ``0:01:30.25`` as exact seconds."""
+
+    name = "time"
+
+    def convert(
+        self, value: str | Fraction, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Fraction:
+        if isinstance(value, Fraction):
+            return value
+        found = re.fullmatch(r"(?:(?:(\d{1,9}):)?(\d{1,9}):)?(\d{1,9}(?:\.\d{0,99})?)", value)
+        if not found:
+            self.fail(f"{value!r} is no time: use seconds (90.5) or H:MM:SS (0:01:30.5)")
+        hours, minutes, seconds = (Fraction(part or 0) for part in found.groups())
+        return hours * 3600 + minutes * 60 + seconds
+
+
+@click.command()
+@click.argument("source", metavar="IN")
+@click.option("-o", "--output", required=True, metavar="OUT", help="File, or -.")
+@click.option("--from", "start", type=Seconds(), default="0", help="Start: seconds or H:MM:SS.")
+@click.option("--to", "stop", type=Seconds(), help="End; the end of the file by default.")
+@click.option("--json", "as_json", is_flag=True, help="Results as JSON on standard output.")
+@click.pass_context
+def cut(
+    ctx: click.Context,
+    source: str,
+    output: str,
+    start: Fraction,
+    stop: Fraction | None,
+    as_json: bool,
+) -> None:
+    """Cut a part out of an .eul file.
+
+    Nothing is encoded again: the part decodes to the same samples as the whole file, from the
+    sample nearest to --from to the one nearest to --to. For this it keeps about a second more than
+    is heard. IN may be - for standard input.
+    """
+    from .. import bitstream
+
+    if as_json and is_pipe(output):
+        raise ConfigError("--json and -o - both need standard output")
+
+    def work(job: Job, progress: FileProgress) -> Result:
+        with named(job.source), open_stream(job.source) as stream:
+            rate = bitstream.EulReader(stream).info.input_sample_rate
+            stream.seek(0)
+            first, last = round(start * rate), None if stop is None else round(stop * rate)
+            return edit(job, lambda sink: bitstream.cut_file(stream, sink, first, last))
+
+    job = Job(source, output)
+    check_distinct(job)
+    ctx.exit(run_jobs([job], work, verb="cut", as_json=as_json))

@@ -1,0 +1,99 @@
+"""EuleroDec itself with any weights, and the reference as a system."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ... import bitstream, pretrained
+from ...errors import ConfigError, WeightsError
+from ..clips import SAMPLE_RATE
+from .base import Coded, Signal, Spec, System, to_pcm16, work_folder
+
+if TYPE_CHECKING:
+    from ...codec import Codec
+
+__all__ = ["Own", "Reference"]
+
+CHECKPOINT = "checkpoint.pt"
+
+
+class Own(System):
+    """``eulerodec:6``, or ``DIR:6`` with a directory of weights or of a training run.
+
+    Options: ``beam=N``, the paths of the code search.
+    """
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__(spec)
+        spec.reject_options("beam")
+        beam = spec.options.get("beam", "1")
+        if not beam.isdecimal() or not 1 <= int(beam) <= 64:
+            raise ConfigError(f"{spec.text}: beam must be 1 to 64, not {beam!r}")
+        self.beam = int(beam)
+        known = "eulerodec" if spec.kind == "eulerodec" else "weights"
+        weights = pretrained.DEFAULT_WEIGHTS if known == "eulerodec" else spec.kind
+        self.directory = pretrained.find_weights(weights)
+        self.title = f"EuleroDec ({self.directory.name}, beam {self.beam})"
+        self._sha256 = hashlib.sha256(_tensors(self.directory).read_bytes()).hexdigest()
+
+    @property
+    def identity(self) -> dict[str, str]:
+        return {"weights_sha256": self._sha256, "beam": str(self.beam)}
+
+    def code(self, wav: Signal) -> Coded:
+        codec = _codec(self.directory, self._sha256)
+        with work_folder() as folder:
+            file = folder / "clip.eul"
+            file.write_bytes(codec.compress(wav, SAMPLE_RATE, self.kbps, beam=self.beam))
+            data = file.read_bytes()
+        decoded, rate = codec.decompress(data)
+        header = bitstream.EulReader(io.BytesIO(data)).bytes_read  # it has read no more yet
+        return Coded(decoded[0].numpy().astype(np.float32), rate, len(data) - header, len(data))
+
+
+class Reference(System):
+    """``reference``: the clip as 16-bit PCM; shows the best value each metric can have."""
+
+    title = "the reference itself, 16-bit PCM"
+
+    @property
+    def identity(self) -> dict[str, str]:
+        return {"format": "PCM 16 bit"}
+
+    def code(self, wav: Signal) -> Coded:
+        pcm = to_pcm16(wav)
+        copy = pcm.astype(np.float32) / np.float32(32768)
+        return Coded(copy, SAMPLE_RATE, pcm.nbytes, pcm.nbytes + 44)
+
+
+def _tensors(directory: Path) -> Path:
+    """The file that is the weights: of a finished run or of one under way."""
+    for name in ("model.safetensors", CHECKPOINT):
+        if (directory / name).is_file():
+            return directory / name
+    raise WeightsError(f"{directory}: neither model.safetensors nor {CHECKPOINT} in it")
+
+
+@lru_cache(maxsize=4)
+def _codec(directory: Path, sha256: str) -> Codec:
+    """One codec per process and weights. ``sha256`` only tells changed files apart."""
+    # torch takes seconds to load, and only this system needs it
+    from ...codec import Codec
+
+    file = _tensors(directory)
+    if file.name != CHECKPOINT:
+        return Codec.from_pretrained(directory)
+    from ...model import EuleroDec, ModelConfig
+    from ...train.checkpoint import load_checkpoint
+
+    state = load_checkpoint(file)
+    model = EuleroDec(ModelConfig.from_dict(json.loads(state["recipe"])["model"]))
+    model.load_state_dict(state["average"])
+    return Codec(model, name=directory.name)

@@ -1,0 +1,86 @@
+"""What a layer keeps of the past of a stream, so that whole recordings and streams share one code.
+
+A layer that mixes frames needs some frames before and after each one.  With the whole recording at
+hand, zeros stand for what is outside of it.  In a stream the layer is given the frames of one block
+after the other; it keeps the last ones in a :class:`History`, and what it gives is *late* by as
+many frames as it looks ahead.  The functions here do one or the other: ``past`` is None for a
+whole recording.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ["Clock", "History", "clip", "context", "delay"]
+
+
+@dataclass
+class History:
+    """The last frames of a stream, as many as a layer needs; None stands for zeros (the start)."""
+
+    frames: Tensor | None = None
+
+    def extend(self, x: Tensor, count: int, dim: int = -1) -> Tensor:
+        """``x`` with the ``count`` frames that came before it along ``dim``."""
+        if count == 0:
+            return x
+        past = self.frames
+        if past is None:
+            shape = list(x.shape)
+            shape[dim] = count
+            past = x.new_zeros(shape)
+        x = torch.cat([past, x], dim)
+        self.frames = x.narrow(dim, x.shape[dim] - count, count)
+        return x
+
+
+@dataclass
+class Clock:
+    """Where a stream is: ``start`` is the first frame of the block that goes in, ``end`` the number
+    of frames of the recording once it is known."""
+
+    start: int = 0
+    end: int | None = None
+
+
+def context(x: Tensor, left: int, right: int, past: History | None, dim: int = -1) -> Tensor:
+    """``x`` with ``left + right`` more frames along ``dim``, for a layer that needs them around.
+
+    Whole recording: zeros on both sides.  Stream: the frames before, so the layer's result is late
+    by ``right`` frames.
+    """
+    if past is not None:
+        return past.extend(x, left + right, dim)
+    return F.pad(x, (0, 0) * (-1 - dim) + (left, right))
+
+
+def delay(x: Tensor, frames: int, past: History | None) -> Tensor:
+    """``x`` as late as a layer with ``frames`` of look-ahead beside it; the same without ``past``.
+
+    One history belongs to one tensor: see :class:`History`.
+    """
+    if past is None or frames == 0:
+        return x
+    return past.extend(x, frames)[..., : x.shape[-1]]
+
+
+def clip(x: Tensor, late: int, clock: Clock | None) -> Tensor:
+    """Zero in the frames of ``x`` that are before the start or after the end of the recording.
+
+    ``x`` is late by ``late`` frames.  A layer reaches a little beyond both ends, but a whole
+    recording has nothing there, and zeros is what the next layer must find.
+    """
+    if clock is None:
+        return x
+    first, count = clock.start - late, x.shape[-1]
+    if first >= 0 and (clock.end is None or first + count <= clock.end):
+        return x
+    index = torch.arange(first, first + count, device=x.device)
+    inside = index >= 0
+    if clock.end is not None:
+        inside &= index < clock.end
+    return torch.where(inside, x, 0.0)
