@@ -56,7 +56,7 @@ def dnsmos(estimate: Signal) -> dict[str, float]:
     """DNSMOS without a reference, MOS from 1 to 5: overall quality of P.835 and quality of P.808
     (Reddy et al. 2022, arXiv 2110.01763 and 2010.15258; package ``speechmos``). Clips shorter
     than 9 s are repeated; samples beyond full scale are clipped."""
-    from speechmos import dnsmos as model
+    from speechmos import dnsmos as model  # pyright: ignore
 
     scores: Any = model.run(np.clip(np.asarray(estimate, np.float32), -1.0, 1.0), RATE)
     return {"dnsmos_ovrl": float(scores["ovrl_mos"]), "dnsmos_p808": float(scores["p808_mos"])}
@@ -73,7 +73,7 @@ def _stoi(reference: Signal, estimate: Signal, *, extended: bool) -> float:
 
 @cache
 def _visqol() -> Any:
-    from visqol import VisqolApi
+    from visqol import VisqolApi  # pyright: ignore
 
     api = VisqolApi()
     api.create(mode="speech", use_lattice_model=True)
