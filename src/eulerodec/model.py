@@ -620,30 +620,41 @@ class EuleroDec(nn.Module):
         and the typical levels by which the network path's inputs and outputs are scaled.
         """
         config = self.config
-        spec = torch.cat([self.stft.analysis(w[:, 0]) for w in wavs.split(16)])
-        pairs = compress(self.encoder.transform(spec), config.latent_exponent)
-        flat = pairs.transpose(1, 2).reshape(-1, pairs.shape[1]).double()
-        _, basis = torch.linalg.eigh(flat.t() @ flat)
+        right = self.encoder.right
+        specs = [self.stft.analysis(w[:, 0]) for w in wavs.split(16)]
+        scatter = torch.zeros(config.hop_length, config.hop_length, dtype=torch.float64)
+        features = []
+        for spec in specs:
+            pairs = compress(self.encoder.transform(spec), config.latent_exponent)
+            flat = pairs.transpose(1, 2).reshape(-1, pairs.shape[1]).double()
+            scatter += (flat.t() @ flat).cpu()
+            seen = compress(spec, config.feature_exponent)
+            features.append(_power(seen / local_level(seen, right)))
+        _, basis = torch.linalg.eigh(scatter)
         basis = basis.flip(-1)[:, : 2 * config.latent_dim]  # strongest first
         # components 2j and 2j + 1 become re and im of latent j
         basis = torch.cat([basis[:, 0::2], basis[:, 1::2]], 1).float()
         _set_planar_matrix(self.encoder.select, basis.t())
         _set_planar_matrix(self.decoder.expand, basis)
 
-        z = self.encoder.transform_path(spec)
+        z = torch.cat([self.encoder.transform_path(spec) for spec in specs])
+        del specs
         self.quantizer.fit(z)
-        features = compress(spec, config.feature_exponent)
-        right = self.encoder.right
-        tilt = _typical(features / local_level(features, right))
-        scale = _typical(z / local_level(z, right))
+        tilt = _typical(features)
+        scale = _typical([_power(z / local_level(z, right))])
         for module in (self.encoder, self.decoder):
             module.tilt.copy_(tilt)
             module.latent_scale.copy_(scale)
 
 
-def _typical(x: Tensor) -> Tensor:
-    """Root mean square modulus of each channel of planar ``[B, 2C, T]``, bounded below."""
-    rms = (2.0 * x.unflatten(1, (2, -1)).square().mean((0, 1, 3))).sqrt()
+def _power(x: Tensor) -> Tensor:
+    """Mean squared modulus of each channel of planar ``[B, 2C, T]``."""
+    return 2.0 * x.unflatten(1, (2, -1)).square().mean((0, 1, 3))
+
+
+def _typical(powers: list[Tensor]) -> Tensor:
+    """Root mean square modulus of each channel, bounded below."""
+    rms = torch.stack(powers).mean(0).sqrt()
     return rms.clamp_min(0.02 * float(rms.max()))
 
 

@@ -218,36 +218,42 @@ class ResidualVQ(nn.Module):
         return torch.exp(-(p * p.clamp_min(1e-20).log()).sum(1))
 
     @torch.no_grad()
-    def fit(self, z: Tensor, iterations: int = 8, max_vectors: int = 150_000) -> None:
+    def fit(self, z: Tensor) -> None:
         """Sets the codebooks by k-means, stage after stage, on planar latents ``[B, 2D, T]``.
 
-        Deterministic: the starting codes are evenly spaced vectors of the data.
+        A code that is the mean of n vectors carries 1/n of their scatter as an error into all
+        later stages, so this wants hundreds of vectors per code (12 stages fitted on 56 per code
+        lose 1.1 dB of signal-to-noise ratio against 225).  The first rounds see a part of the
+        vectors, the last ones all.  Deterministic: the starting codes are evenly spaced vectors.
         """
         x = z.float().transpose(1, 2).reshape(-1, z.shape[1])
-        x = x[:: max(1, len(x) // max_vectors)].contiguous()
         for k in range(self.n_codebooks):
             spread = torch.linspace(0, len(x) - 1, self.codebook_size, device=x.device).long()
             # distinct vectors even where the data repeats (digital silence)
             jitter = torch.Generator(x.device).manual_seed(k)
             noise = torch.randn(x[spread].shape, generator=jitter, device=x.device)
             book = x[spread] + 1e-6 * noise
-            count = x.new_ones(self.codebook_size)
-            index = torch.zeros(len(x), dtype=torch.int64, device=x.device)
-            for _ in range(iterations):
-                index = torch.cat([nearest(part, book) for part in x.split(8192)])
-                count = torch.bincount(index, minlength=self.codebook_size).to(x.dtype)
-                total = torch.zeros_like(book).index_add_(0, index, x)
-                empty = count == 0
-                book = total / count.clamp_min(1)[:, None]
-                if empty.any():
-                    # an unused code moves next to one of the most used
-                    heavy = count.argsort(descending=True)[: int(empty.sum())]
-                    book[empty] = book[heavy] * 1.01
-            index = torch.cat([nearest(part, book) for part in x.split(8192)])
+            for stride, iterations in _FIT_ROUNDS:
+                part = x if len(x) < stride * 32 * self.codebook_size else x[::stride]
+                for _ in range(iterations):
+                    book, count = self._means(part, book)
             self.codebooks[k] = book
-            share = count / len(x) * self.codebook_size
-            self.ema_count[k] = share.clamp_min(0.1)
-            x = x - book[index]
+            self.ema_count[k] = (count / len(x) * self.codebook_size).clamp_min(0.1)
+            x = torch.cat([part - book[nearest(part, book)] for part in x.split(8192)])
+
+    def _means(self, x: Tensor, book: Tensor) -> tuple[Tensor, Tensor]:
+        """One iteration of k-means: new codes, and how many vectors each is the mean of."""
+        index = torch.cat([nearest(part, book) for part in x.split(8192)])
+        count = torch.bincount(index, minlength=self.codebook_size).to(x.dtype)
+        total = torch.zeros_like(book).index_add_(0, index, x)
+        book = total / count.clamp_min(1)[:, None]
+        empty = count == 0
+        if empty.any():
+            # an unused code moves next to one of the most used
+            heavy = count.argsort(descending=True)[: int(empty.sum())]
+            book[empty] = book[heavy] * 1.01
+        return book, count
 
 
+_FIT_ROUNDS = ((16, 4), (4, 2), (1, 2))  # (of how many vectors one is seen, iterations)
 _SEEDS = 32  # candidates for revival drawn per stage and step

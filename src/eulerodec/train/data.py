@@ -124,11 +124,17 @@ class Crops:
         n_codebooks = rng.choice(len(self.stages), size=size, p=self.stages) + 1
         return Batch(audio, n_codebooks)
 
-    def plain(self, count: int, seconds: float | None = None, step: int = INIT_STEP) -> Wave:
+    def plain(self, count: int, seconds: float, step: int) -> Wave:
         """``count`` crops without augmentation, float32 [count, 1, N]; fixed by the seed."""
         rng = np.random.default_rng([self.config.seed, self.rank, step])
-        n = self.n_samples if seconds is None else round(seconds * SAMPLE_RATE)
+        n = round(seconds * SAMPLE_RATE)
         return np.stack([self._draw(n, 0, rng) for _ in range(count)])[:, None]
+
+    def fitting(self, count: int) -> Wave:
+        """``count`` crops to fit a transform and codebooks to, every second one augmented."""
+        rng = np.random.default_rng([self.config.seed, self.rank, INIT_STEP])
+        draws = (self._crop, lambda rng: self._draw(self.n_samples, 0, rng))
+        return np.stack([draws[k % 2](rng) for k in range(count)])[:, None]
 
     def _crop(self, rng: np.random.Generator) -> Wave:
         if self.augment is None:

@@ -89,7 +89,7 @@ def initialize(model: nn.Module, crops: Crops, count: int, device: torch.device)
     if initialize is not None:
         torch.manual_seed(crops.config.seed)
         with torch.no_grad():
-            initialize(torch.from_numpy(crops.plain(count)).to(device))
+            initialize(torch.from_numpy(crops.fitting(count)).to(device))
 
 
 def validation_crops(
