@@ -22,11 +22,13 @@ from eulerodec.bitstream.fields import Metadata, Segment
 from eulerodec.bitstream.info import StreamInfo
 from eulerodec.bitstream.reader import EulReader
 from eulerodec.bitstream.records import Damage, Packet
+from eulerodec.bitstream.tables import EntropyTables, add_tables, load_tables
 from eulerodec.bitstream.writer import EulWriter
 
 __all__ = [
     "VERSION",
     "Damage",
+    "EntropyTables",
     "EulFile",
     "EulReader",
     "EulWriter",
@@ -34,11 +36,13 @@ __all__ = [
     "Packet",
     "Segment",
     "StreamInfo",
+    "add_tables",
     "concat_files",
     "cut_file",
     "drop_stages",
     "drop_stages_file",
     "dumps",
+    "load_tables",
     "loads",
     "read",
     "read_range",
