@@ -1,6 +1,7 @@
 """The ``.eul`` container: codes of the quantiser as exact bits on disk or in a pipe.
 
-Needs numpy only. The format is specified in ``docs/bitstream.md``.
+Needs numpy, and safetensors for the tables of entropy coded files, but no torch. The format is
+specified in ``docs/bitstream.md``.
 
 >>> info = StreamInfo(model_id="m", weights_hash=bytes(8), input_sample_rate=24000, n_codebooks=6)
 >>> data = dumps(info, [[[0, 2047]] * 6])

@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from eulerodec.bitstream.rangecoder import RangeDecoder, RangeEncoder
 from eulerodec.bitstream.tables import EntropyTables
-from eulerodec.errors import BitstreamError
 
 __all__ = ["decode_packet", "encode_packet", "frames_of_payload", "least_size"]
 

@@ -24,7 +24,14 @@ from eulerodec.bitstream.constants import (
     UNKNOWN,
     VERSION,
 )
-from eulerodec.bitstream.fields import SEGMENTS, TABLES, Fields, Segment, pack_segments, parse_segments
+from eulerodec.bitstream.fields import (
+    SEGMENTS,
+    TABLES,
+    Fields,
+    Segment,
+    pack_segments,
+    parse_segments,
+)
 from eulerodec.bitstream.info import StreamInfo
 from eulerodec.bitstream.source import Source
 from eulerodec.errors import BitstreamError

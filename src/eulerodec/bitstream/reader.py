@@ -376,9 +376,7 @@ class EulReader:
         codes = np.ascontiguousarray(flat.reshape(shape).transpose(1, 0, 2))
         return Packet(index, self.n_frames, codes)
 
-    def _decode(
-        self, index: int, payload: bytes, n_frames: int, tables: EntropyTables
-    ) -> Packet:
+    def _decode(self, index: int, payload: bytes, n_frames: int, tables: EntropyTables) -> Packet:
         """An entropy coded packet; one with a good checksum may still be one that nobody made."""
         info = self._header
         try:

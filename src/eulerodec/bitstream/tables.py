@@ -83,7 +83,10 @@ class EntropyTables:
         whole = 8 <= bits <= 16 and codes == 1 << bits and known["M"] == 1 << (bits // 2)
         if not whole or known["P"] * known["M"] != codes or known["K"] > 255:
             raise WeightsError(f"entropy tables: {known} are impossible sizes")
-        if max(known[letter] for letter in "DHLZ") > MAX_SIZE or int(self.sizes.max()) >= known["Z"]:
+        if (
+            max(known[letter] for letter in "DHLZ") > MAX_SIZE
+            or int(self.sizes.max()) >= known["Z"]
+        ):
             raise WeightsError(f"entropy tables: {known} are impossible sizes")
         if not (np.sort(self.rank, 1) == np.arange(codes)).all():
             raise WeightsError("entropy tables: rank must have every place once")

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from eulerodec.bitstream.constants import CODED, DATA, END, MAX_PACKETS
 from eulerodec.bitstream.coded import encode_packet
+from eulerodec.bitstream.constants import CODED, DATA, END, MAX_PACKETS
 from eulerodec.bitstream.format import pack_counts, pack_header, pack_packet
 from eulerodec.bitstream.info import StreamInfo
 from eulerodec.bitstream.pack import pack_codes

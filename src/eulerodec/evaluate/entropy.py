@@ -248,7 +248,9 @@ class _Network:
     def _state(self, sums: Tensor) -> tuple[Tensor, Tensor]:
         """As in :class:`EntropyTables`, the direction in units of the first layer."""
         level = sums.abs().sum(-1)
-        direction = (sums * 512).div(level[..., None] + 16, rounding_mode="floor").clamp(-MOST, MOST)
+        direction = (
+            (sums * 512).div(level[..., None] + 16, rounding_mode="floor").clamp(-MOST, MOST)
+        )
         place = torch.searchsorted(self.levels, level, right=True).clamp(max=N_LEVELS - 1)
         return direction.float() * (SCALES["w"] / SCALES["hidden"]), place
 
