@@ -56,17 +56,15 @@ def load_tables(data):
 
 def _state(tables, sums):
     level = sum(abs(x) for x in sums)
-    place = sum(threshold <= level for threshold in tables["levels"])
-    return [max(-127, min(x * 512 // (level + 16), 127)) for x in sums], min(
-        place, len(tables["levels"]) - 1
-    )
+    place = sum(threshold <= level for threshold in tables["levels"][:-1])
+    return [max(-127, min(x * 512 // (level + 16), 127)) for x in sums], place
 
 
 def _hidden(t, k, before, now):
     """Hidden units from the codes of the frame before (none in front) and of the stages above."""
-    rows = [[t["features"][i][code] for i, code in enumerate(codes)] for codes in (before, now)]
     zeros = [0] * len(t["features"][0][0])
-    sums = [[sum(numbers) for numbers in zip(zeros, *row, strict=True)] for row in rows]
+    rows = [[zeros, *map(list.__getitem__, t["features"], codes)] for codes in (before, now)]
+    sums = ([sum(numbers) for numbers in zip(*row, strict=True)] for row in rows)
     (old, old_level), (new, new_level) = (_state(t, total) for total in sums)
     total = [
         sum(numbers)
@@ -184,9 +182,8 @@ def decode(data, stages=None, tables=None):
             break
         n_packets += 1
         if kind == 0x83 and head["coding"]:
-            for channel, found in enumerate(_coded(payload, tables, n_channels, n_stages)):
-                for stage in range(stages):
-                    codes[channel][stage] += found[stage]
+            for old, new in zip(codes, _coded(payload, tables, n_channels, n_stages), strict=True):
+                old[:] = [row + more for row, more in zip(old, new, strict=False)]
             continue
         _need(kind == 0x81, "packet type")
         n_frames = size * 8 // (n_stages * n_channels * bits)

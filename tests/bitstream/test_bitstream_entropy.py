@@ -148,7 +148,7 @@ def test_seeking_and_length_need_only_the_packets_that_are_asked_for():
     reader = EulReader(io.BytesIO(bytes(broken)))
     assert np.array_equal(reader.read_frames(150, 300), codes[:, :, 150:300])
     assert reader.scan() == 400
-    with pytest.raises(BitstreamError, match="packet 1 .*damaged"):
+    with pytest.raises(BitstreamError, match=r"packet 1 .*damaged"):
         reader.read_frames(60, 100)
 
 
@@ -180,7 +180,7 @@ def test_damage_is_found_and_costs_one_packet():
     data, codes = coded_stream(400)
     at = packet_offsets(data)[2]
     broken = data[: at + 30] + b"\x00\xff" + data[at + 32 :]
-    with pytest.raises(BitstreamError, match="packet 2 .*checksum"):
+    with pytest.raises(BitstreamError, match=r"packet 2 .*checksum"):
         loads(broken)
     file = read(broken, recover=True)
     whole = codes.copy()
@@ -193,7 +193,7 @@ def test_impossible_payloads_with_a_good_checksum(payload):
     data, _ = coded_stream(70)
     at = packet_offsets(data)
     other = data[: at[0]] + raw_packet(0x83, 0, payload) + data[at[1] :]
-    with pytest.raises(BitstreamError, match="packet 0 .*impossible"):
+    with pytest.raises(BitstreamError, match=r"packet 0 .*impossible"):
         loads(other)
 
 
@@ -202,7 +202,7 @@ def test_impossible_codes_with_a_good_checksum():
     at = packet_offsets(data)
     payload = (70).to_bytes(2, "big") + b"\xff" * 150
     other = data[: at[0]] + raw_packet(0x83, 0, payload) + data[at[1] :]
-    with pytest.raises(BitstreamError, match="packet 0 .*damaged: the range coder"):
+    with pytest.raises(BitstreamError, match=r"packet 0 .*damaged: the range coder"):
         loads(other)
     file = read(other, recover=True)
     assert not file.codes[:, :, :70].any() and np.array_equal(file.codes[..., 70:], codes[..., 70:])
@@ -231,7 +231,7 @@ def test_absent_tables_are_one_clear_line():
 def test_headers_that_contradict_themselves():
     data, _ = coded_stream(20)
     for offset, new in ((7, b"\0"), (data.index(TABLES.hash) - 3, b"\x05")):
-        with pytest.raises(BitstreamError, match="contradict|not known"):
+        with pytest.raises(BitstreamError, match=r"contradict|not known"):
             loads(with_header_bytes(data, offset, new))
     with pytest.raises(BitstreamError, match="do not fit the entropy tables"):
         loads(with_header_bytes(data, 16, b"\x0b"))

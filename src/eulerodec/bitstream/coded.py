@@ -18,6 +18,7 @@ from eulerodec.bitstream.tables import EntropyTables
 __all__ = ["decode_packet", "encode_packet", "frames_of_payload", "least_size"]
 
 RUN = 64  # frames
+BLOCK = 4096  # codes whose frequencies are in memory together
 LEAST = 16  # a payload has at least this part of the fixed width's bytes: a bound for the work
 HEAD = struct.Struct(">H")  # number of frames
 Codes = npt.NDArray[np.int64]
@@ -51,18 +52,17 @@ def encode_packet(codes: npt.NDArray[Any], tables: EntropyTables, fixed: int) ->
     past = tables.past(before.reshape(n, -1))
     now = np.zeros_like(before.reshape(n, -1))
     above = np.zeros(n, np.int64)
-    rows = np.arange(n)
     edges = np.zeros((n_stages, 2, n, 2), np.int64)  # of part and member: start and stop
     for k in range(n_stages):
         hidden = tables.hidden(k, past[k], now, sizes_before[k].ravel(), above)
         place = tables.rank[k, codes[k].ravel()].astype(np.int64)
         part, member = place >> tables.member_bits, place & (1 << tables.member_bits) - 1
-        for which, starts, symbol in (
-            (0, tables.parts(k, hidden), part),
-            (1, tables.members(k, hidden, part), member),
-        ):
-            edges[k, which, :, 0] = starts[rows, symbol]
-            edges[k, which, :, 1] = starts[rows, symbol + 1]
+        for at in range(0, n, BLOCK):
+            rows = slice(at, at + BLOCK)
+            starts = tables.parts(k, hidden[rows])
+            edges[k, 0, rows] = _edges(starts, part[rows])
+            starts = tables.members(k, hidden[rows], part[rows])
+            edges[k, 1, rows] = _edges(starts, member[rows])
         now = now + features[k].reshape(n, -1)
         above = sizes[k].ravel()
 
@@ -74,6 +74,11 @@ def encode_packet(codes: npt.NDArray[Any], tables: EntropyTables, fixed: int) ->
     payload = HEAD.pack(n_frames) + coder.finish()
     payload = payload.ljust(least_size(fixed), b"\0")
     return payload if len(payload) < fixed else None
+
+
+def _edges(starts: Codes, symbol: Codes) -> Codes:
+    """Start and stop [N, 2] of one symbol [N] in each row of starts."""
+    return np.take_along_axis(starts, symbol[:, None] + np.arange(2), 1)
 
 
 def decode_packet(payload: bytes, tables: EntropyTables, n_channels: int, n_stages: int) -> Codes:

@@ -166,8 +166,7 @@ class EntropyTables:
         """Direction [N, D], -127 to 127, and level class [N] of sums of features."""
         level = np.abs(sums).sum(1)
         direction = np.clip(sums * 512 // (level[:, None] + 16), -127, 127)
-        place = np.searchsorted(self.levels, level, "right")
-        return direction.astype(np.int32), np.minimum(place, self.levels.size - 1)
+        return direction.astype(np.int32), np.searchsorted(self.levels[:-1], level, "right")
 
     def parts(self, k: int, hidden: Ints) -> Ints:
         """Where the frequencies of the parts start, [N, P + 1]."""

@@ -11,7 +11,9 @@ import click
 @click.option(
     "--minutes", type=click.FloatRange(0.1), default=60, show_default=True, help="Audio at most."
 )
-@click.option("--steps", type=click.IntRange(1), default=800, show_default=True, help="Of the fit.")
+@click.option(
+    "--steps", type=click.IntRange(1), default=1000, show_default=True, help="Of the fit."
+)
 @click.option("--threads", type=click.IntRange(1), help="CPU threads; all by default.")
 def entropy_tables(
     weights: str, data: str, minutes: float, steps: int, threads: int | None

@@ -26,12 +26,12 @@ from .codebooks import codes_of
 
 __all__ = ["fit_tables", "write_tables"]
 
-N_FEATURES = 24
+N_FEATURES = 16
 N_HIDDEN = 32
 N_SIZES = 33  # 0 is no code
 N_LEVELS = 64
 BATCH = 1024  # frames
-LEARNING_RATE = 6e-3
+LEARNING_RATE = 1e-2
 OPENINGS = 1 / 64  # frames that are coded without the frame before, as in the coder
 # Of the integers: weights of the first layer, its sums, of the second layer, its scores.
 SCALES = {"w": 64, "hidden": 4096, "out": 32, "score": 512}
@@ -45,7 +45,7 @@ def write_tables(
     data: PathLike,
     *,
     minutes: float = 60,
-    steps: int = 600,
+    steps: int = 1000,
     progress: Callable[[float], None] = lambda done: None,
 ) -> Path:
     """Fit tables to the audio of ``data`` and write them into the directory of ``weights``.
@@ -152,6 +152,7 @@ class _Network:
         self.frozen = frozen
         self.generator = generator
         n_stages, n_codes = counts.shape
+        n_features = frozen["features"].shape[2]
         self.members = 1 << (n_codes.bit_length() - 1) // 2
         parts = n_codes // self.members
         self.rank = torch.from_numpy(frozen["rank"].astype(np.int64))
@@ -165,8 +166,8 @@ class _Network:
             return torch.randn(shape, generator=generator) * deviation
 
         self.weights: dict[str, Tensor] = {
-            "w_before": noise(n_stages, N_FEATURES, N_HIDDEN, deviation=0.2),
-            "w_now": noise(n_stages, N_FEATURES, N_HIDDEN, deviation=0.2),
+            "w_before": noise(n_stages, n_features, N_HIDDEN, deviation=0.2),
+            "w_now": noise(n_stages, n_features, N_HIDDEN, deviation=0.2),
             "level_before": noise(n_stages, N_LEVELS, N_HIDDEN, deviation=0.1) + 0.25,
             "level_now": noise(n_stages, N_LEVELS, N_HIDDEN, deviation=0.1) + 0.25,
             "size_before": torch.zeros(n_stages, N_SIZES, N_HIDDEN),
@@ -251,7 +252,7 @@ class _Network:
         direction = (
             (sums * 512).div(level[..., None] + 16, rounding_mode="floor").clamp(-MOST, MOST)
         )
-        place = torch.searchsorted(self.levels, level, right=True).clamp(max=N_LEVELS - 1)
+        place = torch.searchsorted(self.levels[:-1], level, right=True)
         return direction.float() * (SCALES["w"] / SCALES["hidden"]), place
 
     def rounded(self) -> EntropyTables:
