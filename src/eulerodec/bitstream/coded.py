@@ -15,7 +15,7 @@ import numpy.typing as npt
 from eulerodec.bitstream.rangecoder import RangeDecoder, RangeEncoder
 from eulerodec.bitstream.tables import EntropyTables
 
-__all__ = ["decode_packet", "encode_packet", "frames_of_payload", "least_size"]
+__all__ = ["decode_packet", "encode_packet", "frames_of_payload", "intervals", "least_size"]
 
 RUN = 64  # frames
 BLOCK = 4096  # codes whose frequencies are in memory together
@@ -36,6 +36,21 @@ def frames_of_payload(payload: bytes) -> int:
 
 def encode_packet(codes: npt.NDArray[Any], tables: EntropyTables, fixed: int) -> bytes | None:
     """The payload of codes [C, K, T], ``None`` if it is not below ``fixed`` bytes."""
+    edges = intervals(codes, tables)
+    coder = RangeEncoder()
+    for step in range(min(RUN, codes.shape[2])):
+        for start, stop in edges[:, :, :, step::RUN].reshape(-1, 2).tolist():
+            coder.put(start, stop)
+    payload = HEAD.pack(codes.shape[2]) + coder.finish()
+    payload = payload.ljust(least_size(fixed), b"\0")
+    return payload if len(payload) < fixed else None
+
+
+def intervals(codes: npt.NDArray[Any], tables: EntropyTables) -> Codes:
+    """What the range coder codes for the codes [C, K, T] of a packet.
+
+    [K, 2, C, T, 2]: of the part and of the member, where its part of [0, 2^16) starts and stops.
+    """
     n_channels, n_stages, n_frames = codes.shape
     stages = np.arange(n_stages)[:, None, None]
     codes = codes.transpose(1, 0, 2)  # [K, C, T]
@@ -65,15 +80,7 @@ def encode_packet(codes: npt.NDArray[Any], tables: EntropyTables, fixed: int) ->
             edges[k, 1, rows] = _edges(starts, member[rows])
         now = now + features[k].reshape(n, -1)
         above = sizes[k].ravel()
-
-    edges = edges.reshape(n_stages, 2, n_channels, n_frames, 2)
-    coder = RangeEncoder()
-    for step in range(min(RUN, n_frames)):
-        for start, stop in edges[:, :, :, step::RUN].reshape(-1, 2).tolist():
-            coder.put(start, stop)
-    payload = HEAD.pack(n_frames) + coder.finish()
-    payload = payload.ljust(least_size(fixed), b"\0")
-    return payload if len(payload) < fixed else None
+    return edges.reshape(n_stages, 2, n_channels, n_frames, 2)
 
 
 def _edges(starts: Codes, symbol: Codes) -> Codes:
