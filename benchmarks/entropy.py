@@ -177,7 +177,8 @@ def speed_table(found: Measured, seconds: float, rate: int) -> list[str]:
     lines = [
         "## Speed",
         "",
-        f"Codes to bytes and back at {rate} kbps, without the network: times real time, one thread.",
+        f"Codes to bytes and back at {rate} kbps, without the network: times real time, on one"
+        " thread.",
         "",
         "| | fixed | entropy coded | ratio of times |",
         "|---|---|---|---|",
