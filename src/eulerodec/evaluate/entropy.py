@@ -31,7 +31,7 @@ N_HIDDEN = 32
 N_SIZES = 33  # 0 is no code
 N_LEVELS = 64
 BATCH = 1024  # frames
-LEARNING_RATE = 1e-2
+LEARNING_RATE = 1.5e-2
 OPENINGS = 1 / 64  # frames that are coded without the frame before, as in the coder
 # Of the integers: weights of the first layer, its sums, of the second layer, its scores.
 SCALES = {"w": 64, "hidden": 4096, "out": 32, "score": 512}
