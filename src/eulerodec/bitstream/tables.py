@@ -252,7 +252,7 @@ def tables_of(info: StreamInfo) -> EntropyTables | None:
     if name not in _known:
         raise BitstreamError(
             f"entropy coded with the tables {name.hex()} of the weights {info.model_id!r}, which"
-            " are not here: give these weights (--weights DIR)"
+            " are not here: give these weights (--weights DIR, load_tables in Python)"
         )
     tables = _known[name]
     if info.codebook_bits != tables.codebook_bits or info.n_codebooks > tables.n_codebooks:
