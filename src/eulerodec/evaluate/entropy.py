@@ -16,12 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .. import audio
 from ..bitstream.tables import TABLES_FILE, EntropyTables, load_tables
 from ..codec import Codec
 from ..errors import AudioError
 from ..files import PathLike, write_bytes
 from ..pretrained import find_weights
-from .clips import SAMPLE_RATE, find_clips, read_clip
+from .clips import SAMPLE_RATE, Clip, find_clips
 from .codebooks import codes_of
 
 __all__ = ["fit_tables", "write_tables"]
@@ -50,18 +51,15 @@ def write_tables(
 ) -> Path:
     """Fit tables to the audio of ``data`` and write them into the directory of ``weights``.
 
-    ``minutes`` of audio at most, from the middle of every clip. Errors as for :class:`Codec`
+    ``minutes`` of audio at most, from the start of every clip. Errors as for :class:`Codec`
     and :func:`~.clips.find_clips`, :class:`AudioError` for less than 10 s of audio.
     """
     directory = find_weights(weights)
     codec = Codec.from_pretrained(directory)
     clips, _ = find_clips(data)
-    most = int(minutes * 60 * SAMPLE_RATE / len(clips))
     codes = []
     for number, clip in enumerate(clips, 1):
-        wav = read_clip(clip)
-        start = max(len(wav) - most, 0) // 2
-        codes.append(codes_of(codec, wav[start : start + most]))
+        codes.append(codes_of(codec, _start_of(clip, 60 * minutes / len(clips))))
         progress(0.5 * number / len(clips))
     vectors = codec.model.quantizer.codebooks.detach().numpy()
     tables = fit_tables(codes, vectors, steps, progress=lambda done: progress(0.5 + 0.5 * done))
@@ -69,6 +67,21 @@ def write_tables(
     write_bytes(path, tables.to_bytes())
     load_tables(directory)
     return path
+
+
+def _start_of(clip: Clip, seconds: float) -> NDArray[np.float32]:
+    """Mono samples [N] at :data:`SAMPLE_RATE` of a clip's start; the rest is not read."""
+    parts: list[NDArray[np.float32]] = []
+    with audio.AudioReader(clip.path) as reader:
+        most = max(1, int(seconds * reader.sample_rate))
+        for block in reader.blocks():
+            parts.append(block.mean(0, keepdims=True))
+            if sum(part.shape[1] for part in parts) >= most:
+                break
+        rate = reader.sample_rate
+    if not parts:
+        raise AudioError(f"{clip.path}: it has no samples")
+    return audio.resample(np.concatenate(parts, 1)[:, :most], rate, SAMPLE_RATE)[0]
 
 
 def fit_tables(
