@@ -38,7 +38,7 @@ ONLY = {"bitstream": {"errors"}, "nn": {"errors"}, "losses": {"errors", "nn"}}
 OUTSIDE = {
     "errors": set(),
     "files": set(),
-    "bitstream": {"numpy"},
+    "bitstream": {"numpy", "safetensors"},
     "nn": {"torch"},
     "quantize": {"torch"},
     "losses": {"torch"},

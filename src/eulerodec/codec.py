@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from numbers import Real
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,11 +19,12 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from . import audio, pretrained
-from .bitstream import StreamInfo
+from .bitstream import EntropyTables, StreamInfo, add_tables, load_tables
+from .bitstream.tables import TABLES_FILE
 from .decoding import FileDecoder
 from .encoded import Encoded
 from .errors import BitstreamError, ConfigError, WeightsError
-from .files import PathLike
+from .files import PathLike, write_bytes
 from .streaming import (
     BLOCK_FRAMES,
     StreamDecoder,
@@ -86,12 +88,16 @@ class Codec:
         weights_sha256: str | None = None,
         about: dict[str, Any] | None = None,
         card: str = "",
+        entropy_tables: EntropyTables | None = None,
     ) -> None:
         self.model = model.eval()
         self.name = name
         self.weights_sha256 = weights_sha256 or pretrained.weights_hash(model)
         self._about = about or {}
         self._card = card
+        self.entropy_tables = entropy_tables
+        if entropy_tables is not None:
+            add_tables(entropy_tables)
 
     @classmethod
     def from_pretrained(
@@ -110,13 +116,17 @@ class Codec:
             weights_sha256=loaded.sha256,
             about=loaded.about,
             card=loaded.card,
+            entropy_tables=load_tables(pretrained.find_weights(name_or_dir)),
         )
 
     def save_pretrained(self, directory: PathLike) -> None:
-        """Write config.json, model.safetensors and the model card, for :meth:`from_pretrained`."""
+        """Write config.json, model.safetensors, the model card and the entropy coder's tables, as
+        far as there are such, for :meth:`from_pretrained`."""
         self.weights_sha256 = pretrained.save(
             directory, self.model, name=self.name, about=self._about, card=self._card
         )
+        if self.entropy_tables is not None:
+            write_bytes(Path(directory) / TABLES_FILE, self.entropy_tables.to_bytes())
 
     @property
     def sample_rate(self) -> int:
@@ -178,6 +188,7 @@ class Codec:
         n_codebooks: int | None = None,
         beam: int = 1,
         block_frames: int = BLOCK_FRAMES,
+        entropy_coding: bool = False,
         progress: Progress | None = None,
     ) -> Encoded:
         """Audio to codes.
@@ -187,9 +198,12 @@ class Codec:
           do not influence each other.
         - ``bitrate_kbps`` (per channel) or ``n_codebooks``; 6 kbps if neither is given.
         - ``beam``: paths of the code search; more is slower and a little better.
+        - ``entropy_coding``: the file of these codes is smaller, by how much depends on the audio;
+          without it its bitrate is exactly what was asked for. The codes are the same.
 
         Errors: :class:`AudioError` for samples or a rate that cannot be coded,
-        :class:`ConfigError` for a bitrate that is not available.
+        :class:`ConfigError` for a bitrate that is not available, and for ``entropy_coding`` with
+        weights that have no tables for it.
         """
         stages = self._stages(bitrate_kbps, n_codebooks)
         rate = audio.check_sample_rate(sample_rate)
@@ -208,7 +222,9 @@ class Codec:
             if progress is not None:
                 progress(min(end / x.shape[1], 1.0))
         parts.append(encoder.flush())
-        info = self.stream_info(stages, n_channels=len(x), sample_rate=rate)
+        info = self.stream_info(
+            stages, n_channels=len(x), sample_rate=rate, entropy_coding=entropy_coding
+        )
         info = info.with_counts(encoder.n_samples, encoder.n_input_samples)
         return Encoded(torch.cat(parts, -1), info)
 
@@ -264,11 +280,18 @@ class Codec:
         n_channels: int = 1,
         sample_rate: int | None = None,
         frames_per_packet: int = 0,
+        entropy_coding: bool = False,
     ) -> StreamInfo:
         """The header of a file with codes of this codec, its sample counts left open.
 
         ``sample_rate`` of the input in Hz; ``frames_per_packet``: 0 takes the format's default.
+        Errors: :class:`ConfigError` for ``entropy_coding`` with weights that have no tables for it.
         """
+        if entropy_coding and self.entropy_tables is None:
+            raise ConfigError(
+                f"the weights {self.name!r} have no tables for entropy coding:"
+                " `eulerodec entropy-tables` makes them"
+            )
         return StreamInfo(
             model_id=self.name,
             weights_hash=bytes.fromhex(self.weights_sha256)[:8],
@@ -279,6 +302,9 @@ class Codec:
             hop_length=self.model.hop_length,
             codebook_bits=self._code_bits,
             frames_per_packet=frames_per_packet,
+            entropy_tables=self.entropy_tables.hash
+            if entropy_coding and self.entropy_tables
+            else None,
         )
 
     def decode(
@@ -315,9 +341,13 @@ class Codec:
         bitrate_kbps: float | None = None,
         *,
         beam: int = 1,
+        entropy_coding: bool = False,
     ) -> bytes:
         """Audio to the bytes of an ``.eul`` file; arguments and errors as for :meth:`encode`."""
-        return self.encode(wav, sample_rate, bitrate_kbps=bitrate_kbps, beam=beam).to_bytes()
+        encoded = self.encode(
+            wav, sample_rate, bitrate_kbps=bitrate_kbps, beam=beam, entropy_coding=entropy_coding
+        )
+        return encoded.to_bytes()
 
     def decompress(self, data: bytes, sample_rate: int | None = None) -> tuple[Tensor, int]:
         """Bytes of an ``.eul`` file to audio float32 [C, N] and its sample rate in Hz.

@@ -53,11 +53,11 @@ def test_a_newer_version_is_told_from_damage():
 
 def test_what_only_a_newer_reader_understands():
     data, _ = make_stream(extensions=((1, b"ab"),))
-    with pytest.raises(BitstreamError, match="payload coding 1 is not known here: update"):
-        loads(with_header_bytes(data, 7, b"\x01"))
+    with pytest.raises(BitstreamError, match="payload coding 2 is not known here: update"):
+        loads(with_header_bytes(data, 7, b"\x02"))
     at = data.index(b"\x01\x00\x02ab")
-    with pytest.raises(BitstreamError, match="header field 0x81 is not known here: update"):
-        loads(with_header_bytes(data, at, b"\x81"))
+    with pytest.raises(BitstreamError, match="header field 0x82 is not known here: update"):
+        loads(with_header_bytes(data, at, b"\x82"))
     at = packet_offsets(data)[1]
     with pytest.raises(BitstreamError, match="packet type 0x83 is not known here: update"):
         loads(data[:at] + raw_packet(0x83, 0, b"new") + data[at:])

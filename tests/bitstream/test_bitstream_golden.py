@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 from minimal_decoder import decode
 
-from eulerodec.bitstream import EulWriter, StreamInfo, dumps, loads
+from eulerodec.bitstream import EntropyTables, EulWriter, StreamInfo, add_tables, dumps, loads
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = sorted((ROOT / "tests/golden").glob("bitstream_*.hex"))
+TABLES = (ROOT / "tests/golden/entropy_tables.safetensors").read_bytes()
 
 
 def test_the_golden_files_are_there():
-    assert len(GOLDEN) >= 4
+    assert len(GOLDEN) >= 5
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
@@ -26,9 +27,12 @@ def test_golden_file(path):
     expected = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     codes = expected.pop("codes")
 
+    add_tables(EntropyTables.from_bytes(TABLES))
     info, got = loads(data)
     assert got.tolist() == codes
-    head, _, *_ = decode(data)
+    head, other, *counts = decode(data, tables=TABLES)
+    assert head["tables"] == expected.pop("entropy_tables", "")
+    assert head["tables"] == (info.entropy_tables or b"").hex()
     segments = expected.pop("segments", [])
     assert [list(segment._values()) for segment in info.segments] == head["segments"] == segments
     metadata = expected.pop("metadata", {"title": "", "comment": "", "gain_db": 0.0})
@@ -37,7 +41,6 @@ def test_golden_file(path):
     fields = {name: getattr(info, name) for name in expected if name != "weights_hash"}
     assert {**fields, "weights_hash": info.weights_hash.hex()} == expected
 
-    head, other, *counts = decode(data)
     assert other == codes and counts == [expected["n_samples"], expected["n_input_samples"]]
     assert head["weights_hash"] == expected["weights_hash"]
 

@@ -25,6 +25,7 @@ import traceback
 from pathlib import Path
 
 HERE = Path(__file__).parent
+GOLDEN = HERE.parent / "golden"
 sys.path[:0] = [str(HERE), str(HERE.parent / "bitstream"), str(HERE.parent)]
 
 from bitstream_samples import make_stream  # noqa: E402
@@ -32,12 +33,18 @@ from fuzz_weights import mutate_weights  # noqa: E402
 from mutate_stream import mutate_stream  # noqa: E402
 from stream_targets import check_stream  # noqa: E402
 
-from eulerodec.bitstream import concat_files, cut_file  # noqa: E402
+from eulerodec.bitstream import (  # noqa: E402
+    EntropyTables,
+    add_tables,
+    concat_files,
+    cut_file,
+)
 
 
 def seeds() -> list[bytes]:
     """Sound files of every kind."""
-    files = [bytes.fromhex(p.read_text()) for p in sorted((HERE.parent / "golden").glob("*.hex"))]
+    add_tables(EntropyTables.from_bytes((GOLDEN / "entropy_tables.safetensors").read_bytes()))
+    files = [bytes.fromhex(p.read_text()) for p in sorted(GOLDEN.glob("*.hex"))]
     for live in (False, True):
         files.append(make_stream(40, live=live, n_codebooks=2)[0])
         files.append(make_stream(300, live=live, input_sample_rate=44_100, n_codebooks=1)[0])

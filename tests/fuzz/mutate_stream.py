@@ -48,7 +48,7 @@ def mutate_header(header: bytes, rng: random.Random) -> bytes:
         at, size = rng.choice(HEADER_SPANS)
         out[at : at + size] = odd_bytes(size, rng)
     elif action == 2:  # an optional field, often one that means something
-        tag = rng.choice([1, 2, 3, 4, 0x80, 0x80, 0x80, 5, 0x81, 255])
+        tag = rng.choice([1, 2, 3, 4, 0x80, 0x80, 0x80, 5, 0x81, 0x82, 255])
         count = rng.choice([0, 1, 2, 4, 30, 30, 60, 90, 255, 3000])
         value = b"".join(odd_bytes(5, rng) for _ in range(count // 5 + 1))[:count]
         out += bytes([tag]) + len(value).to_bytes(2, "big") + value
@@ -70,7 +70,7 @@ def mutate_packets(packets: list[bytes], rng: random.Random) -> list[bytes]:
         elif action == 2:
             index = rng.choice([0, 1, at, at + 1, at + 60, 2**24 - 1, 2**24 - 2])
             size = rng.choice([0, 1, 2, 10, 10, 17, 33, 100, 65535])
-            kind = rng.choice([0x81, 0x81, 0x82, 0x00, 0x7F, 0x80, 0xFF])
+            kind = rng.choice([0x81, 0x81, 0x82, 0x83, 0x83, 0x00, 0x7F, 0x80, 0xFF])
             out.insert(at, packet(kind, index, rng.randbytes(size)))
         elif action == 3 and at < len(out):
             out[at] = mutate_bytes(out[at], rng)

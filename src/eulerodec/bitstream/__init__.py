@@ -1,6 +1,7 @@
 """The ``.eul`` container: codes of the quantiser as exact bits on disk or in a pipe.
 
-Needs numpy only. The format is specified in ``docs/bitstream.md``.
+Needs numpy, and safetensors for the tables of entropy coded files, but no torch. The format is
+specified in ``docs/bitstream.md``.
 
 >>> info = StreamInfo(model_id="m", weights_hash=bytes(8), input_sample_rate=24000, n_codebooks=6)
 >>> data = dumps(info, [[[0, 2047]] * 6])
@@ -22,11 +23,13 @@ from eulerodec.bitstream.fields import Metadata, Segment
 from eulerodec.bitstream.info import StreamInfo
 from eulerodec.bitstream.reader import EulReader
 from eulerodec.bitstream.records import Damage, Packet
+from eulerodec.bitstream.tables import EntropyTables, add_tables, load_tables
 from eulerodec.bitstream.writer import EulWriter
 
 __all__ = [
     "VERSION",
     "Damage",
+    "EntropyTables",
     "EulFile",
     "EulReader",
     "EulWriter",
@@ -34,11 +37,13 @@ __all__ = [
     "Packet",
     "Segment",
     "StreamInfo",
+    "add_tables",
     "concat_files",
     "cut_file",
     "drop_stages",
     "drop_stages_file",
     "dumps",
+    "load_tables",
     "loads",
     "read",
     "read_range",

@@ -14,11 +14,13 @@ FIELD = struct.Struct(">BH")  # optional header field: tag, size
 SYNC = 0xE5
 DATA = 0x81
 END = 0x82
+CODED = 0x83  # data whose payload is entropy coded
 CRITICAL = 0x80  # a packet or header field whose type has this bit must be understood
 PACKET = struct.Struct(">BB3sHI")  # sync, type, index, payload size, CRC-32
 COUNTS = struct.Struct(">5s5s")  # payload of an end packet whose header left the counts open
 
-FIXED_WIDTH = 0  # the only payload coding of version 1
+FIXED_WIDTH = 0  # payload codings
+ENTROPY = 1
 UNKNOWN = (1 << 40) - 1  # sample counts are 40-bit; all ones = not known when the header was sent
 HASH_SIZE = 8
 MAX_PAYLOAD = 0xFFFF  # bytes: bounds the memory of a reader

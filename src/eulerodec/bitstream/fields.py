@@ -16,6 +16,7 @@ TITLE = 1
 COMMENT = 2
 GAIN = 3
 CONTEXT = 4
+TABLES = 0x81  # of the entropy coder; there if and only if the payload coding is 1
 SEGMENTS = 0x80  # must be understood: without it the audio would have the wrong start and length
 
 MAX_TITLE = 255  # bytes of UTF-8

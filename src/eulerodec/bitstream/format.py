@@ -13,8 +13,10 @@ from eulerodec.bitstream.constants import (
     COUNTS,
     CRC,
     CRITICAL,
+    ENTROPY,
     FIELD,
     FIXED_WIDTH,
+    HASH_SIZE,
     MAGIC,
     PACKET,
     PREFIX,
@@ -22,7 +24,14 @@ from eulerodec.bitstream.constants import (
     UNKNOWN,
     VERSION,
 )
-from eulerodec.bitstream.fields import SEGMENTS, Fields, Segment, pack_segments, parse_segments
+from eulerodec.bitstream.fields import (
+    SEGMENTS,
+    TABLES,
+    Fields,
+    Segment,
+    pack_segments,
+    parse_segments,
+)
 from eulerodec.bitstream.info import StreamInfo
 from eulerodec.bitstream.source import Source
 from eulerodec.errors import BitstreamError
@@ -34,7 +43,7 @@ def pack_header(info: StreamInfo) -> bytes:
     """The header as bytes: prefix, body, CRC-32 of all that is before it."""
     name = info.model_id.encode()
     body = BODY.pack(
-        FIXED_WIDTH,
+        FIXED_WIDTH if info.entropy_tables is None else ENTROPY,
         info.weights_hash,
         info.codebook_bits,
         info.n_codebooks,
@@ -49,6 +58,8 @@ def pack_header(info: StreamInfo) -> bytes:
     )
     body += name + b"".join(FIELD.pack(tag, len(value)) + value for tag, value in info.extensions)
     body += pack_segments(info.segments)
+    if info.entropy_tables is not None:
+        body += FIELD.pack(TABLES, HASH_SIZE) + info.entropy_tables
     header = PREFIX.pack(MAGIC, VERSION, len(body)) + body
     return header + CRC.pack(zlib.crc32(header))
 
@@ -88,7 +99,7 @@ def parse_body(body: bytes) -> StreamInfo:
         body[: BODY.size]
     )[:9]
     counts = body[BODY.size - 11 : BODY.size - 1]
-    if coding != FIXED_WIDTH:
+    if coding not in (FIXED_WIDTH, ENTROPY):
         raise BitstreamError(f"payload coding {coding} is not known here: update eulerodec")
     name_end = BODY.size + body[BODY.size - 1]
     if name_end > len(body):
@@ -100,7 +111,9 @@ def parse_body(body: bytes) -> StreamInfo:
     if frames == 0:  # 0 means "choose for me" to StreamInfo, in a file it means nothing
         raise BitstreamError("header is damaged: frames_per_packet must be 1 to 65535, not 0")
     n_samples, n_input_samples = parse_counts(counts)
-    extensions, segments = _parse_fields(body[name_end:])
+    extensions, segments, tables = _parse_fields(body[name_end:])
+    if (tables is not None) != (coding == ENTROPY):
+        raise BitstreamError("header is damaged: entropy tables and payload coding contradict")
     return StreamInfo(
         model_id=name,
         weights_hash=weights_hash,
@@ -115,13 +128,15 @@ def parse_body(body: bytes) -> StreamInfo:
         n_input_samples=n_input_samples,
         segments=segments,
         extensions=extensions,
+        entropy_tables=tables,
     )
 
 
-def _parse_fields(data: bytes) -> tuple[Fields, tuple[Segment, ...]]:
+def _parse_fields(data: bytes) -> tuple[Fields, tuple[Segment, ...], bytes | None]:
     """Optional fields at the end of the header; unknown ones are kept, critical ones refused."""
     fields: list[tuple[int, bytes]] = []
     segments: tuple[Segment, ...] = ()
+    tables = None
     at = 0
     while at < len(data):
         if at + FIELD.size > len(data):
@@ -132,12 +147,14 @@ def _parse_fields(data: bytes) -> tuple[Fields, tuple[Segment, ...]]:
             raise BitstreamError("header is damaged: an optional field is cut short")
         if tag == SEGMENTS and not segments:
             segments = parse_segments(value)
+        elif tag == TABLES and tables is None:
+            tables = value
         elif tag & CRITICAL:
             raise BitstreamError(f"header field {tag:#04x} is not known here: update eulerodec")
         else:
             fields.append((tag, value))
         at += FIELD.size + size
-    return tuple(fields), segments
+    return tuple(fields), segments, tables
 
 
 def pack_packet(kind: int, index: int, payload: bytes) -> bytes:

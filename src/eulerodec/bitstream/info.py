@@ -57,6 +57,8 @@ class StreamInfo:
     - ``n_samples``, ``n_input_samples``: samples per channel at ``sample_rate`` and at
       ``input_sample_rate``; both ``None`` if not known yet (a live stream)
     - ``segments``: empty, or how the frames are cut and joined, see :meth:`parts`
+    - ``entropy_tables``: ``None`` for codes of fixed width, or the hash of the entropy coder's
+      tables, which reading and writing then need
     - ``extensions``: optional header fields as (tag, value), kept as they are; ``metadata`` and
       ``context`` are what they say
 
@@ -76,6 +78,7 @@ class StreamInfo:
     n_input_samples: int | None = None
     segments: tuple[Segment, ...] = ()
     extensions: tuple[tuple[int, bytes], ...] = ()
+    entropy_tables: bytes | None = None
 
     def __post_init__(self) -> None:
         self._whole("sample_rate", 1, MAX_SAMPLE_RATE)
@@ -95,6 +98,9 @@ class StreamInfo:
             )
         if not isinstance(self.weights_hash, bytes) or len(self.weights_hash) != HASH_SIZE:
             raise BitstreamError(f"weights_hash must be {HASH_SIZE} bytes")
+        tables = self.entropy_tables
+        if tables is not None and (not isinstance(tables, bytes) or len(tables) != HASH_SIZE):
+            raise BitstreamError(f"entropy_tables must be {HASH_SIZE} bytes, or None")
         name = self.model_id.encode("utf-8", "replace")
         if not 1 <= len(name) <= MAX_MODEL_ID or not self.model_id.isprintable():
             raise BitstreamError(
@@ -151,6 +157,8 @@ class StreamInfo:
 
     def _check_extensions(self) -> None:
         size = BODY.size + len(self.model_id.encode()) + len(pack_segments(self.segments))
+        if self.entropy_tables is not None:
+            size += FIELD.size + HASH_SIZE
         for tag, value in self.extensions:
             if not 0 <= tag < CRITICAL:
                 raise BitstreamError(f"tag of an optional header field must be 0 to 127, not {tag}")

@@ -9,7 +9,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from eulerodec.bitstream.coded import decode_packet, frames_of_payload, least_size
 from eulerodec.bitstream.constants import (
+    CODED,
     COUNTS,
     CRC,
     CRITICAL,
@@ -23,12 +25,12 @@ from eulerodec.bitstream.info import StreamInfo
 from eulerodec.bitstream.pack import unpack_codes
 from eulerodec.bitstream.records import Damage, Packet
 from eulerodec.bitstream.source import ReadableBytes, Source
+from eulerodec.bitstream.tables import EntropyTables, tables_of
 from eulerodec.errors import BitstreamError
 
 __all__ = ["EulReader"]
 
 MAX_GAP = 64  # packets that may be missing, besides as many as there are
-KINDS = (DATA, END)
 
 
 class _Bad(Exception):
@@ -62,6 +64,8 @@ class EulReader:
     ) -> None:
         self._source = Source(fileobj)
         self.info = self._header = read_header(self._source)
+        self._tables = tables_of(self.info)
+        self._kinds = (DATA, END) if self._tables is None else (DATA, END, CODED)
         self._data_start = self._source.position
         if n_codebooks is not None and not 1 <= n_codebooks <= self.info.n_codebooks:
             raise BitstreamError(
@@ -107,9 +111,11 @@ class EulReader:
         """
         index = max(frame, 0) // self._header.frames_per_packet
         if self._source.seekable:
-            self._restart(index)
-            if not self._at_packet(index):  # damage before it, or packets that may be skipped
-                self._restart(0)
+            at = self._packet_start(index)
+            if at is not None:
+                self._restart(index, at)
+            if at is None or not self._at_packet(index):
+                self._restart(0, self._data_start)  # damage before it, or skippable packets
         elif index < self._expected:
             raise BitstreamError("the input is a pipe and cannot go back: save it to a file first")
         while self._expected < index:
@@ -177,11 +183,16 @@ class EulReader:
             return None
         n_frames = 0
         if index:
-            source.seek(self._packet_start(index - 1))
+            start = self._packet_start(index - 1)
+            if start is None:
+                return None
+            source.seek(start)
             if not self._at_packet(index - 1):
                 return None
-            size = int.from_bytes(source.peek(PACKET.size)[5:7], "big")
-            n_frames = (index - 1) * info.frames_per_packet + (info.payload_frames(size) or 0)
+            head = source.peek(PACKET.size + 2)
+            size = int.from_bytes(head[5:7], "big")
+            last = self._frames_in(head[1], size, head[PACKET.size :]) or 0
+            n_frames = (index - 1) * info.frames_per_packet + last
         if payload:
             n_samples, n_input_samples = parse_counts(payload)
             if n_samples is None or n_input_samples is None:
@@ -189,19 +200,41 @@ class EulReader:
             info = info.with_counts(n_samples, n_input_samples)
         return None if info.check_length(n_frames) else (n_frames, info.capped(n_frames))
 
-    def _packet_start(self, index: int) -> int:
-        full = PACKET.size + self._header.payload_size(self._header.frames_per_packet)
-        return self._data_start + index * full
+    def _packet_start(self, index: int) -> int | None:
+        """Where packet ``index`` starts if only full packets are before it; ``None``: they are not.
+
+        Entropy coded packets have any size: their heads are read one after the other.
+        """
+        if self._tables is None:
+            full = PACKET.size + self._header.payload_size(self._header.frames_per_packet)
+            return self._data_start + index * full
+        at = self._data_start
+        for before in range(index):
+            self._source.seek(at)
+            if not self._at_packet(before):
+                return None
+            at += PACKET.size + int.from_bytes(self._source.peek(PACKET.size)[5:7], "big")
+        return at
+
+    def _frames_in(self, kind: int, size: int, payload: bytes) -> int | None:
+        """Frames of a packet from its size and the start of its payload; ``None``: impossible."""
+        if kind == DATA:
+            return self._header.payload_frames(size)
+        n_frames = frames_of_payload(payload)
+        if not 1 <= n_frames <= self._header.frames_per_packet:
+            return None
+        fixed = self._header.payload_size(n_frames)
+        return n_frames if least_size(fixed) <= size < fixed else None
 
     def _at_packet(self, index: int) -> bool:
         """Whether the packet in front, which is not checked, says that it is number ``index``."""
         head = self._source.peek(PACKET.size)
         same = head[:1] == bytes([SYNC]) and head[2:5] == (index & 0xFFFFFF).to_bytes(3, "big")
-        return len(head) == PACKET.size and same and head[1] in KINDS
+        return len(head) == PACKET.size and same and head[1] in self._kinds
 
-    def _restart(self, index: int) -> None:
-        """Read from where packet ``index`` starts if only full packets are before it."""
-        self._source.seek(self._packet_start(index))
+    def _restart(self, index: int, position: int) -> None:
+        """Read on from ``position``, where packet ``index`` starts."""
+        self._source.seek(position)
         self._expected, self.n_frames = index, index * self._header.frames_per_packet
         self._checked = 0
         self._stream = self._read_packets()
@@ -228,13 +261,13 @@ class EulReader:
                 skipped = found
                 kind, index, payload = self._check(short)
             self._source.skip(PACKET.size + len(payload))
-            if kind not in KINDS:  # sound, and of a kind that may be skipped
+            if kind not in self._kinds:  # sound, and of a kind that may be skipped
                 continue
             yield from self._fill_gap(index, skipped)
             if kind == END:
                 self._finish(payload)
                 return
-            packet = self._unpack(index, payload)
+            packet = self._unpack(kind, index, payload)
             short = packet.codes.shape[2] < self.info.frames_per_packet
             self._expected += 1
             self.n_frames += packet.codes.shape[2]
@@ -243,10 +276,10 @@ class EulReader:
     def _check(self, short: bool) -> tuple[int, int, bytes]:
         """A sound packet that may come next: kind, index, payload; else :class:`_Bad`."""
         kind, index, payload = self._sound_packet()
-        if kind & CRITICAL and kind not in KINDS:
+        if kind & CRITICAL and kind not in self._kinds:
             raise BitstreamError(f"packet type {kind:#04x} is not known here: update eulerodec")
-        if kind in KINDS and not self._follows(kind, index, short):
-            what = "packet" if kind == DATA else "the end marker with number"
+        if kind in self._kinds and not self._follows(kind, index, short):
+            what = "packet" if kind != END else "the end marker with number"
             raise _Bad(f"{what} {index} stands in its place")
         return kind, index, payload
 
@@ -261,6 +294,9 @@ class EulReader:
             raise _Bad("no packet starts where one should")
         if kind == DATA and self._header.payload_frames(size) is None:
             raise _Bad(f"its size, {size} bytes, is impossible")
+        coded = kind == CODED and CODED in self._kinds
+        if coded and size >= self._header.payload_size(self._header.frames_per_packet):
+            raise _Bad(f"its size, {size} bytes, is impossible")
         if kind == END and size != (COUNTS.size if self._header.n_samples is None else 0):
             raise _Bad(f"the end marker's size, {size} bytes, is impossible")
         data = self._source.peek(PACKET.size + size)
@@ -269,15 +305,18 @@ class EulReader:
         payload = data[PACKET.size :]
         if zlib.crc32(payload, zlib.crc32(head[: -CRC.size])) != crc:
             raise _Bad("its checksum is wrong")
+        if coded and self._frames_in(kind, size, payload) is None:
+            raise _Bad(f"its size, {size} bytes, is impossible")
         return kind, index, payload
 
     def _follows(self, kind: int, index: int, short: bool) -> bool:
         """Whether this packet may come next: after a gap only in recovery."""
-        if kind == DATA and short:
+        if kind != END and short:
             return False
         if not self._recover:
             return index == self._expected
-        full = PACKET.size + self.info.payload_size(self.info.frames_per_packet)
+        full = self._header.payload_size(self._header.frames_per_packet)
+        full = PACKET.size + (full if self._tables is None else least_size(full))
         # The zeros in place of lost packets must stay in proportion to the bytes that were read.
         return self._expected <= index <= 2 * (self._source.position // full) + MAX_GAP
 
@@ -293,7 +332,7 @@ class EulReader:
             # A file made to look like a packet at every byte must not cost a checksum at each.
             if self._checked > 8 * self._source.position + (1 << 20):
                 return None
-            if head[1] in KINDS:
+            if head[1] in self._kinds:
                 self._checked += int.from_bytes(head[5:7], "big")
                 try:
                     self._check(short)
@@ -327,13 +366,30 @@ class EulReader:
             self.n_frames += size
             yield packet
 
-    def _unpack(self, index: int, payload: bytes) -> Packet:
+    def _unpack(self, kind: int, index: int, payload: bytes) -> Packet:
         info = self.info
-        n_frames = info.payload_frames(len(payload)) or 0
+        n_frames = self._frames_in(kind, len(payload), payload) or 0
+        if kind == CODED and self._tables is not None:
+            return self._decode(index, payload, n_frames, self._tables)
         shape = (self.n_codebooks, info.n_channels, n_frames)
         flat = unpack_codes(payload, shape[0] * shape[1] * shape[2], info.codebook_bits)
         codes = np.ascontiguousarray(flat.reshape(shape).transpose(1, 0, 2))
         return Packet(index, self.n_frames, codes)
+
+    def _decode(self, index: int, payload: bytes, n_frames: int, tables: EntropyTables) -> Packet:
+        """An entropy coded packet; one with a good checksum may still be one that nobody made."""
+        info = self._header
+        try:
+            codes = decode_packet(payload, tables, info.n_channels, info.n_codebooks)
+        except BitstreamError as error:
+            if not self._recover:
+                raise self._error(_Bad(str(error))) from error
+            start, end = info.packet_times(index)
+            message = f"packet {index} ({start:.2f} s to {end:.2f} s): {error}"
+            self._note(Damage("corrupt", self.n_frames, n_frames, message, start, end - start))
+            codes = np.zeros((info.n_channels, self.n_codebooks, n_frames), np.int64)
+            return Packet(index, self.n_frames, codes, lost=True)
+        return Packet(index, self.n_frames, np.ascontiguousarray(codes[:, : self.n_codebooks]))
 
     def _finish(self, payload: bytes) -> None:
         """Sample counts from the end marker or the header, and nothing after it."""

@@ -10,10 +10,12 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from eulerodec.bitstream.constants import DATA, END, MAX_PACKETS
+from eulerodec.bitstream.coded import encode_packet
+from eulerodec.bitstream.constants import CODED, DATA, END, MAX_PACKETS
 from eulerodec.bitstream.format import pack_counts, pack_header, pack_packet
 from eulerodec.bitstream.info import StreamInfo
 from eulerodec.bitstream.pack import pack_codes
+from eulerodec.bitstream.tables import tables_of
 from eulerodec.errors import BitstreamError
 
 __all__ = ["EulWriter", "WritableBytes"]
@@ -46,6 +48,7 @@ class EulWriter:
         self._n_packets = 0
         self._closed = False
         self._sync = sync
+        self._tables = tables_of(info)
         self._put(pack_header(info))
 
     def write(self, codes: npt.ArrayLike) -> None:
@@ -115,8 +118,12 @@ class EulWriter:
         if self._n_packets >= MAX_PACKETS - 1:
             raise BitstreamError(f"a file holds at most {MAX_PACKETS - 1} packets")
         # Stage before channel before frame: the first k stages are a prefix of the payload.
-        payload = pack_codes(codes.transpose(1, 0, 2), self.info.codebook_bits)
-        self._put(pack_packet(DATA, self._n_packets, payload))
+        payload, kind = pack_codes(codes.transpose(1, 0, 2), self.info.codebook_bits), DATA
+        if self._tables is not None:
+            coded = encode_packet(codes, self._tables, len(payload))
+            if coded is not None:
+                payload, kind = coded, CODED
+        self._put(pack_packet(kind, self._n_packets, payload))
         self._n_packets += 1
         self.n_frames += codes.shape[2]
 

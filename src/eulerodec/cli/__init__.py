@@ -24,6 +24,7 @@ from .cut import cut
 from .decode import decode
 from .demo import demo
 from .encode import encode
+from .entropy_tables import entropy_tables
 from .evaluate import evaluate
 from .info import info
 from .rate import rate
@@ -50,7 +51,19 @@ def cli(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for _verb in (encode, decode, info, demo, train, cut, concat, rate, evaluate, codebooks):
+for _verb in (
+    encode,
+    decode,
+    info,
+    demo,
+    train,
+    cut,
+    concat,
+    rate,
+    evaluate,
+    codebooks,
+    entropy_tables,
+):
     cli.add_command(_verb)
 
 

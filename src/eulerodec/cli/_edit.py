@@ -7,7 +7,9 @@ import io
 import os
 import time
 from collections.abc import Callable, Iterator
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
+
+import click
 
 from ..errors import BitstreamError
 from ..files import atomic_output, is_pipe, read_bytes
@@ -17,7 +19,26 @@ if TYPE_CHECKING:
     from ..bitstream import StreamInfo
     from ..bitstream.writer import WritableBytes
 
-__all__ = ["edit", "named", "open_stream"]
+__all__ = ["edit", "named", "open_stream", "tables_option"]
+
+
+def _load_tables(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        from ..bitstream import load_tables
+        from ..pretrained import find_weights
+
+        load_tables(find_weights(value))
+
+
+def tables_option(command: Any) -> Any:
+    """``--weights``, whose entropy coder's tables are then known."""
+    return click.option(
+        "--weights",
+        metavar="DIR",
+        expose_value=False,
+        callback=_load_tables,
+        help="Weights with the tables of an entropy coded file, if they are not bundled.",
+    )(command)
 
 
 def open_stream(path: str) -> IO[bytes]:

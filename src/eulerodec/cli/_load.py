@@ -35,6 +35,7 @@ def encode_file(
     *,
     beam: int,
     packet_frames: int,
+    entropy: bool,
     many: bool,
     progress: FileProgress,
 ) -> Result:
@@ -52,7 +53,11 @@ def encode_file(
         if n_total is None and packet_frames == 0:
             packet_frames = LIVE_PACKET_FRAMES
         info = codec.stream_info(
-            stages, n_channels=channels, sample_rate=rate, frames_per_packet=packet_frames
+            stages,
+            n_channels=channels,
+            sample_rate=rate,
+            frames_per_packet=packet_frames,
+            entropy_coding=entropy,
         )
         if n_total is not None:
             n_model = audio.resampled_length(n_total, rate, codec.sample_rate)

@@ -9,13 +9,14 @@ import click
 from ..errors import ConfigError
 from ..files import PIPE, is_pipe
 from ._common import Job, Result, check_distinct, run_jobs
-from ._edit import edit, open_stream
+from ._edit import edit, open_stream, tables_option
 from ._progress import FileProgress
 
 
 @click.command()
 @click.argument("inputs", metavar="IN...", nargs=-1, required=True)
 @click.option("-o", "--output", required=True, metavar="OUT", help="File, or -.")
+@tables_option
 @click.option("--json", "as_json", is_flag=True, help="Results as JSON on standard output.")
 @click.pass_context
 def concat(ctx: click.Context, inputs: tuple[str, ...], output: str, as_json: bool) -> None:

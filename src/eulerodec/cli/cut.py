@@ -10,7 +10,7 @@ import click
 from ..errors import ConfigError
 from ..files import is_pipe
 from ._common import Job, Result, check_distinct, run_jobs
-from ._edit import edit, named, open_stream
+from ._edit import edit, named, open_stream, tables_option
 from ._progress import FileProgress
 
 
@@ -36,6 +36,7 @@ class Seconds(click.ParamType):
 @click.option("-o", "--output", required=True, metavar="OUT", help="File, or -.")
 @click.option("--from", "start", type=Seconds(), default="0", help="Start: seconds or H:MM:SS.")
 @click.option("--to", "stop", type=Seconds(), help="End; the end of the file by default.")
+@tables_option
 @click.option("--json", "as_json", is_flag=True, help="Results as JSON on standard output.")
 @click.pass_context
 def cut(

@@ -37,6 +37,11 @@ from ._progress import FileProgress
     help="Frames of 11 ms in one packet: fewer for less delay, more for less overhead. "
     "By default 256 for files and 16 for live input.",
 )
+@click.option(
+    "--entropy",
+    is_flag=True,
+    help="Smaller files with the same codes; the size then depends on the audio.",
+)
 @weights_options
 @click.option("--json", "as_json", is_flag=True, help="Results as JSON on standard output.")
 @click.pass_context
@@ -47,6 +52,7 @@ def encode(
     bitrate: float,
     beam: int,
     packet_frames: int,
+    entropy: bool,
     weights: str | None,
     threads: int | None,
     device: str,
@@ -70,7 +76,7 @@ def encode(
 
     def work(job: Job, progress: FileProgress) -> Result:
         return encode_file(
-            codec, job, stages, beam=beam, packet_frames=packet_frames,
+            codec, job, stages, beam=beam, packet_frames=packet_frames, entropy=entropy,
             many=len(jobs) > 1, progress=progress,
         )  # fmt: skip
 

@@ -11,11 +11,12 @@ import click
 from ..errors import BitstreamError
 from ..files import is_pipe
 from ._common import print_json
-from ._edit import named, open_stream
+from ._edit import named, open_stream, tables_option
 
 
 @click.command()
 @click.argument("target", metavar="[FILE.eul|WEIGHTS]", required=False)
+@tables_option
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
 @click.pass_context
 def info(ctx: click.Context, target: str | None, as_json: bool) -> None:
@@ -61,6 +62,7 @@ def _stream_facts(target: str) -> dict[str, Any]:
         "channels": head.n_channels,
         "n_codebooks": head.n_codebooks,
         "bitrate_kbps": head.nominal_kbps / head.n_channels,
+        "coding": "fixed width" if head.entropy_tables is None else "entropy coded",
         "measured_kbps": head.measured_kbps(size),
         "model_sample_rate": head.sample_rate,
         "hop_length": head.hop_length,

@@ -10,7 +10,7 @@ import click
 from ..errors import ConfigError
 from ..files import is_pipe
 from ._common import Job, Result, plan_jobs, run_jobs
-from ._edit import edit, named, open_stream
+from ._edit import edit, named, open_stream, tables_option
 from ._progress import FileProgress
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     "-o", "--output", required=True, metavar="OUT", help="File, folder for several inputs, or -."
 )
 @click.option("--bitrate", type=float, required=True, help="kbps of each channel.")
+@tables_option
 @click.option("--json", "as_json", is_flag=True, help="Results as JSON on standard output.")
 @click.pass_context
 def rate(
