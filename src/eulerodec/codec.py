@@ -292,10 +292,9 @@ class Codec:
         """Codes to audio, float32 [C, N] on the CPU.
 
         At the rate of the input, where N is exactly the input's length, or at ``sample_rate``
-        (Hz), where N = ceil(n_samples * sample_rate / input's rate). Nothing is clipped. Frames that
-        ``encoded.damage`` says are lost are concealed. Errors:
-        :class:`WeightsError` for codes made with other weights, :class:`BitstreamError` for codes
-        that do not fit this model.
+        (Hz), where N = ceil(n_samples * sample_rate / input's rate). Nothing is clipped. Frames
+        that ``encoded.damage`` says are lost are concealed. Errors: :class:`WeightsError` for
+        codes made with other weights, :class:`BitstreamError` for codes that do not fit this model.
         """
         self.check_stream(encoded.info)
         rate = audio.check_sample_rate(encoded.sample_rate if sample_rate is None else sample_rate)

@@ -6,11 +6,11 @@ the period of L samples with the largest normalised correlation
 
     c(L) = <x_n, x_{n-L}> / (|x_n| |x_{n-L}|),   n over the last WINDOW_S seconds,
 
-(of nearly equal ones the shortest) is repeated (waveform substitution, Goodman et al. 1986, IEEE TASSP 34(6); ITU-T G.711 Appendix I),
-sqrt(c) times as loud: the less periodic the signal was, the less a repetition is worth.  It stays
-for HOLD_S, falls linearly to silence at FADE_S, and the encoder's transform path turns it into
-latents.  Nothing that comes later is needed, so there is no delay, and everything is counted in
-frames: a stream and a file give the same.
+(of nearly equal ones the shortest) is repeated (waveform substitution: Goodman et al. 1986, IEEE
+TASSP 34(6); ITU-T G.711 Appendix I), sqrt(c) times as loud: the less periodic the signal was, the
+less a repetition is worth.  It stays for HOLD_S, falls linearly to silence at FADE_S, and the
+encoder's transform path turns it into latents.  Nothing that comes later is needed, so there is no
+delay, and everything is counted in frames: a stream and a file give the same.
 """
 
 from __future__ import annotations
