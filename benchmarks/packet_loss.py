@@ -71,7 +71,7 @@ def own_coder(
 
     def code(lost: NDArray[np.bool_], _rate: float) -> tuple[Signal, float]:
         decoder = PacketDecoder(codec, n_codebooks=stages, depth=1)
-        if silent:
+        if silent:  # what a decoder without concealment would be given
             decoder._decoder._conceal = lambda z, gone, _state: z * ~torch.tensor(gone)
         parts = [decoder.push(p) for p, at in zip(packets, starts, strict=True) if not lost[at]]
         missed = decoder.first_frame or 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,7 +107,7 @@ class LibOpus:
         return out.ravel()
 
     @staticmethod
-    def _set(control: ctypes._CFuncPtr, state: int, request: int, value: int) -> None:
+    def _set(control: Any, state: int, request: int, value: int) -> None:
         result = control(ctypes.c_void_p(state), ctypes.c_int(request), ctypes.c_int32(value))
         _check(result, f"request {request}")
 
