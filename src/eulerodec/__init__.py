@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         BitstreamError,
         ConfigError,
         EuleroDecError,
+        PacketError,
         TrainingError,
         WeightsError,
     )
@@ -40,6 +41,7 @@ __all__ = [
     "EuleroDec",
     "EuleroDecError",
     "ModelConfig",
+    "PacketError",
     "TrainingError",
     "WeightsError",
     "__version__",

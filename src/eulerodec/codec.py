@@ -318,17 +318,18 @@ class Codec:
         """Codes to audio, float32 [C, N] on the CPU.
 
         At the rate of the input, where N is exactly the input's length, or at ``sample_rate``
-        (Hz), where N = ceil(n_samples * sample_rate / input's rate). Nothing is clipped. Errors:
-        :class:`WeightsError` for codes made with other weights, :class:`BitstreamError` for codes
-        that do not fit this model.
+        (Hz), where N = ceil(n_samples * sample_rate / input's rate). Nothing is clipped. Frames
+        that ``encoded.damage`` says are lost are concealed. Errors: :class:`WeightsError` for
+        codes made with other weights, :class:`BitstreamError` for codes that do not fit this model.
         """
         self.check_stream(encoded.info)
         rate = audio.check_sample_rate(encoded.sample_rate if sample_rate is None else sample_rate)
-        n_codebooks, total = encoded.codes.shape[1:]
+        codes = encoded.codes_or_lost
+        n_codebooks, total = codes.shape[1:]
         decoder = FileDecoder(self.model, encoded.info, n_codebooks, rate, block_frames)
         parts = []
         for start in range(0, total, _FRAMES_AT_ONCE):
-            parts.append(decoder.push(encoded.codes[..., start : start + _FRAMES_AT_ONCE]))
+            parts.append(decoder.push(codes[..., start : start + _FRAMES_AT_ONCE]))
             if progress is not None:
                 progress(min((start + _FRAMES_AT_ONCE) / total, 1.0))
         parts.append(decoder.finish(encoded.info, bool(encoded.damage)))

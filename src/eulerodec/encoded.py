@@ -9,6 +9,7 @@ from torch import Tensor
 
 from . import bitstream
 from .bitstream import Damage, StreamInfo
+from .concealment import LOST
 from .errors import ConfigError
 
 __all__ = ["Encoded"]
@@ -68,6 +69,14 @@ class Encoded:
     @property
     def duration_s(self) -> float:
         return self.n_samples / self.sample_rate
+
+    @property
+    def codes_or_lost(self) -> Tensor:
+        """``codes`` with -1 in the frames that ``damage`` says are lost, for a decoder."""
+        codes = self.codes.clone() if self.damage else self.codes
+        for damage in self.damage:
+            codes[..., damage.start_frame : damage.start_frame + damage.n_frames] = LOST
+        return codes
 
     def truncate(self, n_codebooks: int) -> Encoded:
         """The same recording with only the first stages: a lower rate without encoding again."""

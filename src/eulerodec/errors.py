@@ -11,6 +11,7 @@ __all__ = [
     "BitstreamError",
     "ConfigError",
     "EuleroDecError",
+    "PacketError",
     "TrainingError",
     "WeightsError",
 ]
@@ -26,6 +27,10 @@ class AudioError(EuleroDecError, ValueError):
 
 class BitstreamError(EuleroDecError):
     """A compressed file that is not one, is damaged, or cannot be written."""
+
+
+class PacketError(BitstreamError):
+    """A network packet that is malformed or belongs to another stream."""
 
 
 class WeightsError(EuleroDecError):

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from . import audio
+from .concealment import LOST, Concealer, ConcealmentState
 from .errors import AudioError, BitstreamError, ConfigError
 from .model import DecoderState, EncoderState, EuleroDec
 from .nn import Clock, History, frozen, prepare_weights
@@ -70,6 +71,7 @@ class _DecoderStreams:
     pending: _Pending
     resampler: audio.Resampler
     spectrum: History = field(default_factory=History)
+    concealment: ConcealmentState = field(default_factory=ConcealmentState)
     n_frames: int = 0  # taken in
     n_samples: int = 0  # decoded, at the model's rate
     ended: bool = False
@@ -186,6 +188,10 @@ class StreamDecoder:
     What :meth:`push` and :meth:`flush` give, joined, is the audio that ``Codec.decode`` gives for
     the joined codes: bit for bit if ``block_frames`` is the same, within 1e-5 if not. Arguments as
     for :class:`StreamEncoder`; ``sample_rate`` is that of the audio that comes out.
+
+    A code of -1 did not arrive. A frame whose later stages are -1 is decoded from its first ones;
+    one without its first stage, in any channel, is lost and concealed
+    (:mod:`eulerodec.concealment`).
     """
 
     def __init__(
@@ -204,6 +210,7 @@ class StreamDecoder:
         self.sample_rate = audio.check_sample_rate(sample_rate or model.sample_rate)
         with torch.inference_mode():
             self._weights = prepare_weights(model.decoder)
+            self._conceal = Concealer(model)
         device = model.stft.window.device
         self._stages = torch.full((n_channels,), n_codebooks, device=device)
         self.reset()
@@ -217,7 +224,7 @@ class StreamDecoder:
         self._state = _DecoderStreams(clock, network, pending, resampler)
 
     def push(self, codes: ArrayLike | Tensor) -> Tensor:
-        """The next codes, integers [n_channels, n_codebooks, t], any t -> float32 [C, n].
+        """The next codes, integers [n_channels, n_codebooks, t], any t -> float32 [C, n]; -1: lost.
 
         Errors: :class:`BitstreamError` for codes that do not fit; the stream is then as before.
         """
@@ -266,8 +273,8 @@ class StreamDecoder:
                 f"codes must be integers of shape [{want[0]}, {want[1]}, t], not {list(x.shape)}"
             )
         size = self.model.codebook_size
-        if x.numel() and not 0 <= int(x.min()) <= int(x.max()) < size:
-            raise BitstreamError(f"a code lies outside 0 to {size - 1}")
+        if x.numel() and not LOST <= int(x.min()) <= int(x.max()) < size:
+            raise BitstreamError(f"a code lies outside 0 to {size - 1} (or {LOST}: lost)")
         return x.cpu().to(torch.int64)
 
     def _run(self, codes: Tensor) -> NDArray[np.float32]:
@@ -280,7 +287,9 @@ class StreamDecoder:
         """Codes of ``block_frames`` frames -> the samples of so many, less at the start."""
         state, model = self._state, self.model
         clock = state.clock
+        lost = (codes[:, 0] == LOST).any(0).tolist()
         z = model.quantizer.decode(codes.to(self._stages.device))
+        z = self._conceal(z, lost, state.concealment)
         spec = model.decoder(z, self._stages, state.network)
         wav = model.stft.stream_synthesis(spec, state.spectrum)
         # overlap-add makes a hop of a frame and the one after it, and starts one hop before zero

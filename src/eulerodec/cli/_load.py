@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from typing import BinaryIO
 
+import numpy as np
 import torch
 
 from .. import audio
 from ..bitstream import EulReader, EulWriter
 from ..codec import Codec
+from ..concealment import LOST
 from ..decoding import FileDecoder
 from ..files import atomic_output, is_pipe
 from ..pretrained import DEFAULT_WEIGHTS
@@ -113,7 +115,8 @@ def decode_file(
         job.target, rate, info.n_channels, subtype=subtype, n_samples=n_samples
     ) as wav:
         for packet in reader.packets():
-            wav.write(decoder.push(packet.codes).numpy())
+            codes = np.full_like(packet.codes, LOST) if packet.lost else packet.codes
+            wav.write(decoder.push(codes).numpy())
             if is_pipe(job.target):
                 wav.flush()
             if info.duration_s:

@@ -103,12 +103,17 @@ class ResidualVQ(nn.Module):
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes int64 ``[B, K, T]`` with any K up to n_codebooks -> planar ``[B, 2D, T]``."""
+        """Codes int64 ``[B, K, T]`` with any K up to n_codebooks -> planar ``[B, 2D, T]``.
+
+        -1 stands for a stage that is missing; it adds nothing.
+        """
         batch, stages, frames = codes.shape
         self._check_stages(stages)
         out = self.codebooks.new_zeros(batch, frames, 2 * self.latent_dim)
+        missing = bool((codes < 0).any())
         for book, index in zip(self.codebooks, codes.unbind(1), strict=False):
-            out += book[index]
+            code = book[index.clamp_min(0)] if missing else book[index]
+            out += code * (index >= 0)[..., None] if missing else code
         return out.transpose(1, 2)
 
     def _check_stages(self, stages: int) -> int:
