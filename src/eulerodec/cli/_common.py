@@ -20,6 +20,7 @@ __all__ = [
     "Job",
     "Result",
     "Work",
+    "block_option",
     "check_distinct",
     "describe",
     "plan_jobs",
@@ -186,6 +187,17 @@ def _strict(value: Any) -> Any:
     if isinstance(value, float) and not abs(value) < float("inf"):
         return None
     return value
+
+
+def block_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--block-frames`` of the verbs that code files and streams."""
+    return click.option(
+        "--block-frames",
+        type=click.IntRange(1, 4096),
+        metavar="N",
+        help="Frames of 11 ms computed together: fewer for less delay, more for speed. "
+        "By default 128 for files and 32 for pipes.",
+    )(command)
 
 
 def weights_options(command: Callable[..., Any]) -> Callable[..., Any]:

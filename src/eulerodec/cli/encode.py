@@ -6,7 +6,7 @@ import click
 
 from ..errors import ConfigError
 from ..files import is_pipe
-from ._common import Job, Result, plan_jobs, run_jobs, weights_options
+from ._common import Job, Result, block_option, plan_jobs, run_jobs, weights_options
 from ._progress import FileProgress
 
 
@@ -37,6 +37,7 @@ from ._progress import FileProgress
     help="Frames of 11 ms in one packet: fewer for less delay, more for less overhead. "
     "By default 256 for files and 16 for live input.",
 )
+@block_option
 @weights_options
 @click.option("--json", "as_json", is_flag=True, help="Results as JSON on standard output.")
 @click.pass_context
@@ -47,6 +48,7 @@ def encode(
     bitrate: float,
     beam: int,
     packet_frames: int,
+    block_frames: int | None,
     weights: str | None,
     threads: int | None,
     device: str,
@@ -71,7 +73,7 @@ def encode(
     def work(job: Job, progress: FileProgress) -> Result:
         return encode_file(
             codec, job, stages, beam=beam, packet_frames=packet_frames,
-            many=len(jobs) > 1, progress=progress,
+            block_frames=block_frames, many=len(jobs) > 1, progress=progress,
         )  # fmt: skip
 
     ctx.exit(run_jobs(jobs, work, verb="encode", as_json=as_json))
