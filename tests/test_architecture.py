@@ -29,6 +29,7 @@ ORDER = (
     "train",
     "evaluate",
     "demo",
+    "doctor",
     "cli",
     "__main__",
 )

@@ -23,6 +23,7 @@ from .concat import concat
 from .cut import cut
 from .decode import decode
 from .demo import demo
+from .doctor import doctor
 from .encode import encode
 from .evaluate import evaluate
 from .info import info
@@ -50,7 +51,9 @@ def cli(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for _verb in (encode, decode, info, demo, train, cut, concat, rate, evaluate, codebooks):
+for _verb in (
+    encode, decode, info, demo, doctor, train, cut, concat, rate, evaluate, codebooks
+):  # fmt: skip
     cli.add_command(_verb)
 
 
