@@ -168,6 +168,7 @@ def test_info_of_weights(weights, codec, capsys):
 
 def test_info_of_nothing_known(capsys):
     fails(capsys, ["info", "gone"], 4, "gone")
+    fails(capsys, ["info", "gone.eul"], 3, "error: gone.eul: no such file")
     put("a.wav")
     fails(capsys, ["info", "a.wav"], 3, "a.wav: not an .eul file")
 

@@ -95,7 +95,8 @@ def plan_jobs(
     if is_pipe(output):
         raise ConfigError("several files cannot go to standard output, give a folder: -o FOLDER")
     if not os.path.isdir(output) and (os.path.exists(output) or output.endswith(new_suffix)):
-        raise ConfigError(f"{output}: for several inputs the output must be a folder")
+        what = f"several inputs ({inputs[0]}, ...)" if len(inputs) > 1 else f"the folder {inputs[0]}"
+        raise ConfigError(f"{output}: for {what} the output must be a folder")
 
     jobs: dict[str, Job] = {}
     for source, relative in _expand(inputs, suffixes):
