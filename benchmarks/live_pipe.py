@@ -96,6 +96,7 @@ class Pipe:
             self.sink.flush()
         self.sink.close()
         reader.join()
+        self.source.close()
         if any(process.wait() for process in self.processes):
             raise SystemExit("the pipe failed")
         return bytes(data), events

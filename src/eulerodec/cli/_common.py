@@ -95,7 +95,9 @@ def plan_jobs(
     if is_pipe(output):
         raise ConfigError("several files cannot go to standard output, give a folder: -o FOLDER")
     if not os.path.isdir(output) and (os.path.exists(output) or output.endswith(new_suffix)):
-        what = f"several inputs ({inputs[0]}, ...)" if len(inputs) > 1 else f"the folder {inputs[0]}"
+        what = (
+            f"several inputs ({inputs[0]}, ...)" if len(inputs) > 1 else f"the folder {inputs[0]}"
+        )
         raise ConfigError(f"{output}: for {what} the output must be a folder")
 
     jobs: dict[str, Job] = {}
