@@ -65,8 +65,10 @@ def encode_file(
             info = info.with_counts(n_model, n_total)
         if many:
             job.make_folder()
-        with atomic_output(job.target) as sink:
-            writer = EulWriter(sink, info)
+        # What comes live cannot be had again: each packet goes to the disk, and stays there.
+        keep = n_total is None and is_pipe(job.source) and not is_pipe(job.target)
+        with atomic_output(job.target, keep=keep) as sink:
+            writer = EulWriter(sink, info, sync=keep)
             for block in source.blocks():
                 writer.write(encoder.push(block).numpy())
                 sink.flush()  # whoever reads a pipe must not wait
