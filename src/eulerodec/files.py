@@ -1,8 +1,8 @@
 """Bytes in and out: whole files or pipes, never a half-written output.
 
 An output is written to a temporary file in the same directory and renamed over the target when it
-is complete, so a full disk or a failure leaves the old file, or none. Only what cannot be made again
-is kept, under another name. The name ``-`` is standard input or output.
+is complete, so a full disk or a failure leaves the old file, or none. Only what cannot be made
+again is kept, under another name. The name ``-`` is standard input or output.
 """
 
 from __future__ import annotations
