@@ -31,6 +31,7 @@ ORDER = (
     "train",
     "evaluate",
     "demo",
+    "doctor",
     "cli",
     "__main__",
 )

@@ -22,6 +22,7 @@ from eulerodec import audio
 from eulerodec.cli import main
 from eulerodec.codec import Codec
 from eulerodec.errors import TrainingError
+from eulerodec.streaming import BLOCK_FRAMES, FILE_BLOCK_FRAMES
 
 pytestmark = pytest.mark.usefixtures("here", "same_threads")
 
@@ -46,10 +47,21 @@ def test_file_is_the_codec_s(w, codec: Codec):
     put("a.wav")
     assert main(["encode", "a.wav", "-o", "a.eul", *w]) == 0
     x, rate = audio.read("a.wav")
-    assert Path("a.eul").read_bytes() == codec.compress(x, rate, 6)
+    encoded = codec.encode(x, rate, block_frames=FILE_BLOCK_FRAMES)
+    assert Path("a.eul").read_bytes() == encoded.to_bytes()
     assert main(["decode", "a.eul", "-o", "b.wav", "--float", *w]) == 0
-    expected, _ = codec.decompress(Path("a.eul").read_bytes())
+    expected = codec.decode(encoded, block_frames=FILE_BLOCK_FRAMES)
     assert np.array_equal(audio.read("b.wav")[0], expected.numpy())
+
+
+def test_block_size_of_the_streams_gives_their_bits(w, codec: Codec):
+    put("a.wav")
+    blocks = ["--block-frames", str(BLOCK_FRAMES)]
+    assert main(["encode", "a.wav", "-o", "a.eul", *blocks, *w]) == 0
+    data = Path("a.eul").read_bytes()
+    assert data == codec.compress(*audio.read("a.wav"), 6)
+    assert main(["decode", "a.eul", "-o", "b.wav", "--float", *blocks, *w]) == 0
+    assert np.array_equal(audio.read("b.wav")[0], codec.decompress(data)[0].numpy())
 
 
 def test_decode_at_another_rate_and_bitrate(w, codec: Codec):
@@ -59,8 +71,9 @@ def test_decode_at_another_rate_and_bitrate(w, codec: Codec):
     assert main([*command, "--float", *w]) == 0
     y, rate = audio.read("b.wav")
     assert rate == 24_000 and y.shape == (1, 2400)
-    low = codec.encode(audio.read("a.wav")[0], 44_100, bitrate_kbps=2)
-    assert np.array_equal(y, codec.decode(low, 24_000).numpy())
+    blocks = dict(block_frames=FILE_BLOCK_FRAMES)
+    low = codec.encode(audio.read("a.wav")[0], 44_100, bitrate_kbps=2, **blocks)
+    assert np.array_equal(y, codec.decode(low, 24_000, **blocks).numpy())
 
 
 def test_folders_keep_their_tree(w, capsys):
@@ -155,6 +168,7 @@ def test_info_of_weights(weights, codec, capsys):
 
 def test_info_of_nothing_known(capsys):
     fails(capsys, ["info", "gone"], 4, "gone")
+    fails(capsys, ["info", "gone.eul"], 3, "error: gone.eul: no such file")
     put("a.wav")
     fails(capsys, ["info", "a.wav"], 3, "a.wav: not an .eul file")
 

@@ -1,8 +1,8 @@
 """Bytes in and out: whole files or pipes, never a half-written output.
 
 An output is written to a temporary file in the same directory and renamed over the target when it
-is complete, so a full disk or a failure leaves the old file, or none. The name ``-`` is standard
-input or output.
+is complete, so a full disk or a failure leaves the old file, or none. Only what cannot be made
+again is kept, under another name. The name ``-`` is standard input or output.
 """
 
 from __future__ import annotations
@@ -34,8 +34,11 @@ def read_bytes(path: PathLike) -> bytes:
 
 
 @contextlib.contextmanager
-def atomic_output(path: PathLike) -> Iterator[IO[bytes]]:
+def atomic_output(path: PathLike, *, keep: bool = False) -> Iterator[IO[bytes]]:
     """A binary file to write to; it takes its name when the block ends without an error.
+
+    ``keep``, for a live stream: the file is called ``path.part`` until then, and stays if the block
+    or the machine fails. One that is there already is not touched: ``FileExistsError``.
 
     The directory must exist. A symbolic link is followed, the mode of a file that is replaced is
     kept, and a device or named pipe is written to directly. Errors: ``OSError`` with the name of
@@ -54,7 +57,11 @@ def atomic_output(path: PathLike) -> Iterator[IO[bytes]]:
             yield sink
         return
     with _named(path):
-        temporary = target.with_name(f".eulerodec-{secrets.token_hex(8)}.tmp")
+        name = f"{target.name}.part" if keep else f".eulerodec-{secrets.token_hex(8)}.tmp"
+        temporary = target.with_name(name)
+        if keep and temporary.exists():
+            reason = f"{name} is there, of a stream that was cut off: rename or remove it"
+            raise FileExistsError(17, reason, os.fspath(path))
         try:
             with open(temporary, "xb") as sink:
                 yield sink
@@ -63,8 +70,10 @@ def atomic_output(path: PathLike) -> Iterator[IO[bytes]]:
             if target.exists():
                 shutil.copymode(target, temporary)
             os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        except BaseException:
+            if not keep:
+                temporary.unlink(missing_ok=True)
+            raise
 
 
 def write_bytes(path: PathLike, data: bytes) -> None:

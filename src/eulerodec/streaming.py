@@ -2,8 +2,8 @@
 
 The network runs on blocks of a fixed number of frames, counted from the start of the stream,
 whatever the chunks: so not even a rounding depends on them. Every layer keeps the few frames of the
-past it needs (:mod:`eulerodec.nn.history`) and nothing is computed twice. Whole files take the same
-way, block after block in constant memory, so a stream and a file have the same codes.
+past it needs (:mod:`eulerodec.nn.history`) and nothing is computed twice. Whole recordings take the
+same way, block after block in constant memory, so they have the same codes as a stream.
 """
 
 from __future__ import annotations
@@ -21,9 +21,18 @@ from .errors import AudioError, BitstreamError, ConfigError
 from .model import DecoderState, EncoderState, EuleroDec
 from .nn import Clock, History, frozen, prepare_weights
 
-__all__ = ["BLOCK_FRAMES", "StreamDecoder", "StreamEncoder", "buffering_s", "checked_samples"]
+__all__ = [
+    "BLOCK_FRAMES",
+    "FILE_BLOCK_FRAMES",
+    "StreamDecoder",
+    "StreamEncoder",
+    "buffering_s",
+    "checked_samples",
+    "file_block_frames",
+]
 
 BLOCK_FRAMES = 32  # 0.35 s of the 24 kHz model; see docs/streaming.md for what other sizes cost
+FILE_BLOCK_FRAMES = 128  # where nobody waits: nearly twice as fast, more gains little
 MAX_CHANNELS = 255  # of one .eul file
 
 
@@ -310,6 +319,11 @@ def buffering_s(model: EuleroDec, block_frames: int = BLOCK_FRAMES) -> float:
     ahead = model.encoder.look_ahead
     blocks = 1 + -(-ahead // block_frames)
     return (blocks * block_frames - 1 - ahead) / model.frame_rate
+
+
+def file_block_frames(n_channels: int) -> int:
+    """Frames of a block where delay does not matter; fewer for many channels, to bound memory."""
+    return max(BLOCK_FRAMES, FILE_BLOCK_FRAMES // n_channels)
 
 
 def checked_samples(wav: ArrayLike | Tensor) -> NDArray[np.float32]:

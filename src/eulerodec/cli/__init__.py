@@ -23,6 +23,7 @@ from .concat import concat
 from .cut import cut
 from .decode import decode
 from .demo import demo
+from .doctor import doctor
 from .encode import encode
 from .entropy_tables import entropy_tables
 from .evaluate import evaluate
@@ -52,18 +53,9 @@ def cli(ctx: click.Context) -> None:
 
 
 for _verb in (
-    encode,
-    decode,
-    info,
-    demo,
-    train,
-    cut,
-    concat,
-    rate,
-    evaluate,
-    codebooks,
+    encode, decode, info, demo, doctor, train, cut, concat, rate, evaluate, codebooks,
     entropy_tables,
-):
+):  # fmt: skip
     cli.add_command(_verb)
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "Job",
     "Result",
     "Work",
+    "block_option",
     "check_distinct",
     "describe",
     "plan_jobs",
@@ -94,7 +95,10 @@ def plan_jobs(
     if is_pipe(output):
         raise ConfigError("several files cannot go to standard output, give a folder: -o FOLDER")
     if not os.path.isdir(output) and (os.path.exists(output) or output.endswith(new_suffix)):
-        raise ConfigError(f"{output}: for several inputs the output must be a folder")
+        what = (
+            f"several inputs ({inputs[0]}, ...)" if len(inputs) > 1 else f"the folder {inputs[0]}"
+        )
+        raise ConfigError(f"{output}: for {what} the output must be a folder")
 
     jobs: dict[str, Job] = {}
     for source, relative in _expand(inputs, suffixes):
@@ -186,6 +190,17 @@ def _strict(value: Any) -> Any:
     if isinstance(value, float) and not abs(value) < float("inf"):
         return None
     return value
+
+
+def block_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--block-frames`` of the verbs that code files and streams."""
+    return click.option(
+        "--block-frames",
+        type=click.IntRange(1, 4096),
+        metavar="N",
+        help="Frames of 11 ms computed together: fewer for less delay, more for speed. "
+        "By default 128 for files and 32 for pipes.",
+    )(command)
 
 
 def weights_options(command: Callable[..., Any]) -> Callable[..., Any]:

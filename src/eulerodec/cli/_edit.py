@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..bitstream import StreamInfo
     from ..bitstream.writer import WritableBytes
 
-__all__ = ["edit", "named", "open_stream", "tables_option"]
+__all__ = ["advised", "edit", "named", "open_stream", "tables_option"]
 
 
 def _load_tables(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
@@ -78,11 +78,22 @@ def edit(job: Job, write: Callable[[WritableBytes], StreamInfo]) -> Result:
 @contextlib.contextmanager
 def named(path: str) -> Iterator[None]:
     """Let a :class:`BitstreamError` say which file it is about, and what a user can do."""
+    with advised():
+        try:
+            yield
+        except BitstreamError as error:
+            name = "standard input" if is_pipe(path) else path
+            raise BitstreamError(f"{name}: {error}") from error
+
+
+@contextlib.contextmanager
+def advised() -> Iterator[None]:
+    """Let a :class:`BitstreamError` say what a user of the command line can do."""
     try:
         yield
     except BitstreamError as error:
         text = str(error).replace("recover=True", "decode --recover")
-        raise BitstreamError(f"{'standard input' if is_pipe(path) else path}: {text}") from error
+        raise BitstreamError(text) from error
 
 
 class _Counter:

@@ -15,6 +15,7 @@ from ..concealment import LOST
 from ..decoding import FileDecoder
 from ..files import atomic_output, is_pipe
 from ..pretrained import DEFAULT_WEIGHTS
+from ..streaming import BLOCK_FRAMES, file_block_frames
 from ._common import Job, Result
 from ._progress import FileProgress
 
@@ -38,22 +39,27 @@ def encode_file(
     beam: int,
     packet_frames: int,
     entropy: bool,
+    block_frames: int | None,
     many: bool,
     progress: FileProgress,
 ) -> Result:
     """Audio to ``.eul`` in constant memory, packet by packet as it arrives.
 
-    ``packet_frames``: 0 lets live input have small packets. ``many``: the job is one of several,
-    whose folders are made.
+    ``packet_frames`` 0 and ``block_frames`` None choose for the kind of input. ``many``: the job is
+    one of several, whose folders are made.
     """
     start = time.perf_counter()
     with audio.AudioReader(job.source) as source:
         n_total, rate, channels = source.n_samples, source.sample_rate, source.n_channels
-        encoder = codec.streaming_encoder(
-            n_codebooks=stages, n_channels=channels, sample_rate=rate, beam=beam
-        )
         if n_total is None and packet_frames == 0:
             packet_frames = LIVE_PACKET_FRAMES
+        encoder = codec.streaming_encoder(
+            n_codebooks=stages,
+            n_channels=channels,
+            sample_rate=rate,
+            beam=beam,
+            block_frames=block_frames or _block_frames(job, channels),
+        )
         info = codec.stream_info(
             stages,
             n_channels=channels,
@@ -66,8 +72,10 @@ def encode_file(
             info = info.with_counts(n_model, n_total)
         if many:
             job.make_folder()
-        with atomic_output(job.target) as sink:
-            writer = EulWriter(sink, info)
+        # What comes live cannot be had again: each packet goes to the disk, and stays there.
+        keep = n_total is None and is_pipe(job.source) and not is_pipe(job.target)
+        with atomic_output(job.target, keep=keep) as sink:
+            writer = EulWriter(sink, info, sync=keep)
             for block in source.blocks():
                 writer.write(encoder.push(block).numpy())
                 sink.flush()  # whoever reads a pipe must not wait
@@ -97,16 +105,18 @@ def decode_file(
     sample_rate: int | None,
     subtype: str,
     recover: bool,
+    block_frames: int | None,
     many: bool,
     progress: FileProgress,
 ) -> Result:
-    """``.eul`` to WAV in constant memory, as the packets arrive; ``many`` as for encoding."""
+    """``.eul`` to WAV in constant memory, as the packets arrive; arguments as for encoding."""
     start = time.perf_counter()
     reader = EulReader(source, n_codebooks=stages, recover=recover)
     info = reader.info
     codec.check_stream(info)
     rate = sample_rate or info.input_sample_rate
-    decoder = FileDecoder(codec.model, info, reader.n_codebooks, rate)
+    block_frames = block_frames or _block_frames(job, info.n_channels)
+    decoder = FileDecoder(codec.model, info, reader.n_codebooks, rate, block_frames)
     if many:
         job.make_folder()
     # a damaged file may hold less than it says
@@ -134,6 +144,11 @@ def decode_file(
         "speed": seconds / _since(start),
         "damage": [damage.message for damage in reader.damage],
     }
+
+
+def _block_frames(job: Job, n_channels: int) -> int:
+    """Small blocks for a pipe, where somebody may wait."""
+    return BLOCK_FRAMES if is_pipe(job.source) else file_block_frames(n_channels)
 
 
 def _since(start: float) -> float:

@@ -9,7 +9,7 @@ import click
 from ..errors import ConfigError
 from ..files import PIPE, is_pipe
 from ._common import Job, Result, check_distinct, run_jobs
-from ._edit import edit, open_stream, tables_option
+from ._edit import advised, edit, open_stream, tables_option
 from ._progress import FileProgress
 
 
@@ -36,7 +36,7 @@ def concat(ctx: click.Context, inputs: tuple[str, ...], output: str, as_json: bo
         check_distinct(Job(source, output))
 
     def work(job: Job, progress: FileProgress) -> Result:
-        with contextlib.ExitStack() as stack:
+        with advised(), contextlib.ExitStack() as stack:
             streams = [stack.enter_context(open_stream(name)) for name in inputs]
             return edit(
                 job,

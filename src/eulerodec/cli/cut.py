@@ -59,7 +59,7 @@ def cut(
         raise ConfigError("--json and -o - both need standard output")
 
     def work(job: Job, progress: FileProgress) -> Result:
-        with named(job.source), open_stream(job.source) as stream:
+        with open_stream(job.source) as stream, named(job.source):
             rate = bitstream.EulReader(stream).info.input_sample_rate
             stream.seek(0)
             first, last = round(start * rate), None if stop is None else round(stop * rate)

@@ -12,7 +12,7 @@ import click
 
 from ..errors import BitstreamError, ConfigError, WeightsError
 from ..files import is_pipe, read_bytes
-from ._common import Job, Result, plan_jobs, run_jobs, weights_options
+from ._common import Job, Result, block_option, plan_jobs, run_jobs, weights_options
 from ._progress import FileProgress
 
 
@@ -25,6 +25,7 @@ from ._progress import FileProgress
 @click.option("--bitrate", type=float, help="Use only so many kbps of each channel of the file.")
 @click.option("--float", "as_float", is_flag=True, help="32-bit float samples, not 16-bit.")
 @click.option("--recover", is_flag=True, help="Decode what can be read of a damaged file.")
+@block_option
 @weights_options
 @click.option("--json", "as_json", is_flag=True, help="Results as JSON on standard output.")
 @click.pass_context
@@ -36,6 +37,7 @@ def decode(
     bitrate: float | None,
     as_float: bool,
     recover: bool,
+    block_frames: int | None,
     weights: str | None,
     threads: int | None,
     device: str,
@@ -66,7 +68,8 @@ def decode(
             try:
                 result = decode_file(
                     codec, source, job, stages=stages, sample_rate=sample_rate,
-                    subtype=subtype, recover=recover, many=len(jobs) > 1, progress=progress,
+                    subtype=subtype, recover=recover, block_frames=block_frames,
+                    many=len(jobs) > 1, progress=progress,
                 )  # fmt: skip
             except (BitstreamError, WeightsError) as error:
                 text = str(error).replace("recover=True", "--recover")

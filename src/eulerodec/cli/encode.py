@@ -6,7 +6,7 @@ import click
 
 from ..errors import ConfigError
 from ..files import is_pipe
-from ._common import Job, Result, plan_jobs, run_jobs, weights_options
+from ._common import Job, Result, block_option, plan_jobs, run_jobs, weights_options
 from ._progress import FileProgress
 
 
@@ -42,6 +42,7 @@ from ._progress import FileProgress
     is_flag=True,
     help="Smaller files with the same codes; the size then depends on the audio.",
 )
+@block_option
 @weights_options
 @click.option("--json", "as_json", is_flag=True, help="Results as JSON on standard output.")
 @click.pass_context
@@ -53,6 +54,7 @@ def encode(
     beam: int,
     packet_frames: int,
     entropy: bool,
+    block_frames: int | None,
     weights: str | None,
     threads: int | None,
     device: str,
@@ -77,7 +79,7 @@ def encode(
     def work(job: Job, progress: FileProgress) -> Result:
         return encode_file(
             codec, job, stages, beam=beam, packet_frames=packet_frames, entropy=entropy,
-            many=len(jobs) > 1, progress=progress,
+            block_frames=block_frames, many=len(jobs) > 1, progress=progress,
         )  # fmt: skip
 
     ctx.exit(run_jobs(jobs, work, verb="encode", as_json=as_json))

@@ -25,8 +25,7 @@ def info(ctx: click.Context, target: str | None, as_json: bool) -> None:
     Without an argument the bundled weights are described. A damaged file is described as far as it
     can be read, and the exit code is 3.
     """
-    is_stream = target is not None and (is_pipe(target) or os.path.isfile(target))
-    facts = _stream_facts(str(target)) if is_stream else _weights_facts(target)
+    facts = _stream_facts(target) if target and _is_stream(target) else _weights_facts(target)
     if as_json:
         print_json(facts)
     else:
@@ -37,11 +36,17 @@ def info(ctx: click.Context, target: str | None, as_json: bool) -> None:
         raise BitstreamError(f"{target}: damaged: {facts['damage'][0]}")
 
 
+def _is_stream(target: str) -> bool:
+    """A name that ends in .eul is meant as a file, even if there is none."""
+    named_so = target.lower().endswith(".eul") and not os.path.isdir(target)
+    return is_pipe(target) or os.path.isfile(target) or named_so
+
+
 def _stream_facts(target: str) -> dict[str, Any]:
     """Header and state of a file; needs no torch."""
     from .. import bitstream
 
-    with named(target), open_stream(target) as stream:
+    with open_stream(target) as stream, named(target):
         size = stream.seek(0, io.SEEK_END)
         stream.seek(0)
         reader = bitstream.EulReader(stream, recover=True)

@@ -41,7 +41,7 @@ def rate(
     jobs = plan_jobs(inputs, output, suffixes={".eul"}, new_suffix=".eul")
 
     def work(job: Job, progress: FileProgress) -> Result:
-        with named(job.source), open_stream(job.source) as stream:
+        with open_stream(job.source) as stream, named(job.source):
             stages = _stages(bitstream.EulReader(stream).info, bitrate, job.source)
             stream.seek(0)
             if len(jobs) > 1:

@@ -7,6 +7,7 @@ take their name when they are complete, so a crash while writing leaves the prev
 from __future__ import annotations
 
 import json
+import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -61,9 +62,13 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint onto the CPU.
 
     Raises:
-        TrainingError: not readable, or of a newer format.
+        TrainingError: not readable, larger inside than outside, or of a newer format.
     """
     try:
+        with zipfile.ZipFile(path) as archive:  # torch.save stores its parts as they are
+            claimed = sum(part.file_size for part in archive.infolist())
+        if claimed > path.stat().st_size:
+            raise ValueError(f"its parts claim {claimed} bytes, it has {path.stat().st_size}")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types for a damaged file
         raise TrainingError(
