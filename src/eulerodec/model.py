@@ -499,7 +499,7 @@ class EuleroDec(nn.Module):
         self.encoder = Encoder(config)
         self.quantizer = ResidualVQ(config.latent_dim, config.n_codebooks, config.codebook_size)
         self.decoder = Decoder(config, self.stft)
-        _set_lapped_transform(self)
+        set_lapped_transform(self)
 
     # ---- facts --------------------------------------------------------------------------------
 
@@ -634,14 +634,14 @@ class EuleroDec(nn.Module):
         self.quantizer.fit(z)
         features = compress(spec, config.feature_exponent)
         right = self.encoder.right
-        tilt = _typical(features / local_level(features, right))
-        scale = _typical(z / local_level(z, right))
+        tilt = typical(features / local_level(features, right))
+        scale = typical(z / local_level(z, right))
         for module in (self.encoder, self.decoder):
             module.tilt.copy_(tilt)
             module.latent_scale.copy_(scale)
 
 
-def _typical(x: Tensor) -> Tensor:
+def typical(x: Tensor) -> Tensor:
     """Root mean square modulus of each channel of planar ``[B, 2C, T]``, bounded below."""
     rms = (2.0 * x.unflatten(1, (2, -1)).square().mean((0, 1, 3))).sqrt()
     return rms.clamp_min(0.02 * float(rms.max()))
@@ -659,7 +659,7 @@ def _set_planar_matrix(layer: WidelyLinearConv1d, matrix: Tensor) -> None:
         layer.weight_conj.copy_(b[:, :, None])
 
 
-def _set_lapped_transform(model: EuleroDec) -> None:
+def set_lapped_transform(model: EuleroDec) -> None:
     """MDCT as a widely linear map of one STFT frame, and back; identity-like band selection.
 
     MDCT (Princen, Johnson & Bradley 1987): y_k = sqrt(2/h) sum_n w_n x_n cos(pi/h (n + 1/2 + h/2)
