@@ -22,6 +22,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     run.add_argument("--recipes", type=Path, default=Path("recipes/research"))
     run.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     run.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    run.add_argument("--set", nargs="+", default=[], metavar="SECTION.KEY=VALUE", dest="overrides")
+    gather = commands.add_parser("collect", help="tables of all finished runs")
+    gather.add_argument("runs", type=Path)
+    gather.add_argument("out", type=Path)
+    speed = commands.add_parser("speed", help="processor time of a step, variants in turns")
+    speed.add_argument("out", type=Path)
+    speed.add_argument("--recipes", type=Path, default=Path("recipes/research"))
+    pages = commands.add_parser("pages", help="pages and figures from FOLDER/data")
+    pages.add_argument("folder", type=Path)
     args = parser.parse_args(argv)
     try:
         if args.command == "run":
@@ -35,7 +44,20 @@ def main(argv: Sequence[str] | None = None) -> int:
                 clips=args.clips,
                 per_set=args.per_set,
                 out=args.out,
+                overrides=args.overrides,
             )
+        elif args.command == "collect":
+            from eulerodec.research.collect import collect
+
+            print(f"{collect(args.runs, args.out)} runs")
+        elif args.command == "speed":
+            from eulerodec.research.collect import measure_speed
+
+            measure_speed(args.recipes, list(VARIANTS), args.out)
+        else:
+            from eulerodec.research.pages import write_pages
+
+            print(*write_pages(args.folder), sep="\n")
     except EuleroDecError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

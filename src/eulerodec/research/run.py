@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,11 +31,14 @@ def run_study(
     clips: str,
     per_set: int,
     out: Path,
+    overrides: Sequence[str] = (),
 ) -> None:
     """One folder ``VARIANT-SEED`` per run below ``out``; finished ones are left as they are.
 
     A seed sets the initial weights and the crops, so all variants see the same crops of a seed in
     the same order. Seeds come one after the other: whatever is finished compares all variants.
+
+    ``overrides``: settings for all of them, ``section.key=value``.
 
     Errors: :class:`ConfigError` for a recipe that is not there, and whatever training raises.
     """
@@ -54,7 +58,7 @@ def run_study(
                     out=folder,
                     data=data,
                     resume=True,
-                    overrides=[f"train.seed={seed}", f"data.seed={seed}"],
+                    overrides=[f"train.seed={seed}", f"data.seed={seed}", *overrides],
                     quiet=True,
                 )
                 if result.reason == "signal":
@@ -80,8 +84,6 @@ def _score(folder: Path, clips: Sequence[Clip]) -> None:
 
 def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Rows with the union of their columns; what a row does not have stays empty."""
-    import io
-
     columns = list(dict.fromkeys(key for row in rows for key in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
