@@ -18,6 +18,7 @@ ORDER = (
     "quantize",
     "losses",
     "model",
+    "twins",
     "pretrained",
     "wav",
     "audio",
@@ -28,6 +29,7 @@ ORDER = (
     "codec",
     "train",
     "evaluate",
+    "research",
     "demo",
     "cli",
     "__main__",
@@ -46,6 +48,7 @@ OUTSIDE = {
     "decoding": {"numpy", "torch"},
     "wav": {"numpy"},
     "model": {"torch"},
+    "twins": {"torch"},
     "audio": {"numpy", "soundfile", "soxr"},
 }
 NEVER = {"pickle", "marshal", "shelve", "dill", "joblib", "torchaudio", "torchcodec", "librosa"}

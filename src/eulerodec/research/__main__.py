@@ -31,6 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     speed.add_argument("--recipes", type=Path, default=Path("recipes/research"))
     pages = commands.add_parser("pages", help="pages and figures from FOLDER/data")
     pages.add_argument("folder", type=Path)
+    rq1 = commands.add_parser("rq1", help="page of question 1 from a folder of `evaluate`")
+    rq1.add_argument("results", type=Path)
+    rq1.add_argument("folder", type=Path)
     args = parser.parse_args(argv)
     try:
         if args.command == "run":
@@ -54,6 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from eulerodec.research.collect import measure_speed
 
             measure_speed(args.recipes, list(VARIANTS), args.out)
+        elif args.command == "rq1":
+            from eulerodec.research.rq1 import write_rq1
+
+            print(write_rq1(args.results, args.folder))
         else:
             from eulerodec.research.pages import write_pages
 

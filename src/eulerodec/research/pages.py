@@ -19,7 +19,7 @@ from eulerodec.research import figures
 from eulerodec.research.run import read_csv
 from eulerodec.research.study import IN_DOMAIN, RQ2, RQ3, RQ3_PATH, VARIANTS
 
-__all__ = ["write_pages"]
+__all__ = ["keep_conclusion", "write_pages"]
 
 Rows = list[dict[str, str]]
 START, END = "<!-- conclusion, by hand -->", "<!-- /conclusion -->"
@@ -104,12 +104,15 @@ def write_pages(folder: Path) -> list[Path]:
     study = Study(folder / "data")
     pages = {"rq2.md": _rq2(study, folder), "rq3.md": _rq3(study, folder)}
     for name, text in pages.items():
-        path = folder / name
-        old = path.read_text(encoding="utf-8") if path.is_file() else ""
-        kept = re.search(f"{START}(.*?){END}", old, re.DOTALL)
-        text = text.replace(f"{START}{END}", f"{START}{kept[1] if kept else ' '}{END}")
-        write_bytes(path, text.encode())
+        write_bytes(folder / name, keep_conclusion(text, folder / name).encode())
     return [folder / name for name in pages]
+
+
+def keep_conclusion(text: str, path: Path) -> str:
+    """A new page with what stands between the conclusion marks of the old one at ``path``."""
+    old = path.read_text(encoding="utf-8") if path.is_file() else ""
+    kept = re.search(f"{START}(.*?){END}", old, re.DOTALL)
+    return text.replace(f"{START}{END}", f"{START}{kept[1] if kept else ' '}{END}")
 
 
 def _rq2(study: Study, folder: Path) -> str:
