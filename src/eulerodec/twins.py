@@ -192,6 +192,8 @@ class TwinDecoder(Decoder):
             spectrum = 3 * bins if config.transform_path else 0
             self.trunk.in_proj = _real_conv(spectrum + 2 * latents, 2 * width)
             self.out_proj = _real_conv(2 * width, 3 * bins, start)
+            if config.transform_path:
+                del self.gain_proj  # the gain is one of the outputs
         elif config.transform_path:
             self.gain_proj = _real_conv(2 * width, bins, 0.0)
 

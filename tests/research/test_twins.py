@@ -41,7 +41,7 @@ def costs() -> dict[str, dict[str, float]]:
 def test_twins_are_matched(costs, name):
     base = costs["path-complex" if name.startswith("path") else "complex"]
     if name.endswith("-params") or name in ("path-real", "path-polar"):
-        assert costs[name]["parameters"] == pytest.approx(base["parameters"], rel=0.02)
+        assert costs[name]["parameters"] == pytest.approx(base["parameters"], rel=0.025)
     if name.endswith("-macs"):
         assert costs[name]["macs_per_second"] == pytest.approx(base["macs_per_second"], rel=0.03)
 

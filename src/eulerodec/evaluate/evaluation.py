@@ -194,8 +194,13 @@ def _method(
             **metrics.versions(measures),
         },
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
-        "command": " ".join(["eulerodec", *sys.argv[1:]]),
+        "command": " ".join(["eulerodec", *map(_without_folder, sys.argv[1:])]),
     }
+
+
+def _without_folder(argument: str) -> str:
+    """An absolute path is of this machine alone: its last part is enough."""
+    return Path(argument).name if Path(argument).is_absolute() else argument
 
 
 def _version(name: str) -> str:
