@@ -22,7 +22,7 @@ the whole code by itself.  Twins work on whole recordings; they do not stream.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -83,7 +83,7 @@ class TwinConfig(ModelConfig):
 def build_model(values: dict[str, Any]) -> EuleroDec:
     """The network of a recipe's ``[model]``: the codec, or a twin if a switch of twins is named."""
     if values.keys() & {"arithmetic", "transform_path"}:
-        return Twin(TwinConfig.from_dict(values))
+        return Twin(cast(TwinConfig, TwinConfig.from_dict(values)))
     return EuleroDec(ModelConfig.from_dict(values))
 
 
@@ -120,7 +120,9 @@ def make_real(module: nn.Module) -> None:
             kind = nn.Conv1d if type(child) is ComplexConv1d else nn.Conv2d
             real = kind(2 * child.in_channels, 2 * child.out_channels, child.kernel_size)  # type: ignore[arg-type]
             with torch.no_grad():
-                real.weight.normal_(0.0, 1.0).mul_(child.weight.square().mean().sqrt())
+                real.weight.normal_(0.0, 1.0).mul_(
+                    cast(Tensor, child.weight).square().mean().sqrt()
+                )
                 assert real.bias is not None
                 real.bias.zero_()
             setattr(module, name, real)
@@ -150,7 +152,7 @@ class TwinEncoder(Encoder):
         if config.arithmetic != "complex":
             make_real(self)
         if config.arithmetic == "polar":
-            self.trunk.in_proj = _real_conv(3 * bins, 2 * width)
+            self.trunk.in_proj = _real_conv(3 * bins, 2 * width)  # type: ignore[assignment]
         if not config.transform_path:
             del self.transform, self.select
             if config.arithmetic == "complex":
@@ -190,16 +192,15 @@ class TwinDecoder(Decoder):
         make_real(self)
         if config.arithmetic == "polar":
             spectrum = 3 * bins if config.transform_path else 0
-            self.trunk.in_proj = _real_conv(spectrum + 2 * latents, 2 * width)
+            inputs = spectrum + 2 * latents
+            self.trunk.in_proj = _real_conv(inputs, 2 * width)  # type: ignore[assignment]
             self.out_proj = _real_conv(2 * width, 3 * bins, start)
             if config.transform_path:
                 del self.gain_proj  # the gain is one of the outputs
         elif config.transform_path:
             self.gain_proj = _real_conv(2 * width, bins, 0.0)
 
-    def forward(
-        self, z: Tensor, n_codebooks: Tensor, state: DecoderState | None = None
-    ) -> Tensor:
+    def forward(self, z: Tensor, n_codebooks: Tensor, state: DecoderState | None = None) -> Tensor:
         assert state is None, "twins do not stream"
         z_level = local_level(z, self.right)
         latents = z / z_level
@@ -280,9 +281,7 @@ def cost(model: EuleroDec, seconds: float = 1.0) -> dict[str, float]:
     """
     skipped = ("transform", "select", "expand")
     parameters = sum(
-        p.numel()
-        for name, p in model.named_parameters()
-        if name.split(".")[1] not in skipped
+        p.numel() for name, p in model.named_parameters() if name.split(".")[1] not in skipped
     )
     macs = 0.0
 

@@ -94,15 +94,15 @@ def tables(tmp_path) -> Path:
         for seed in (0, 1):
             who = {"variant": name, "seed": seed}
             for group, add in (("librivox_unseen_readers", 0), ("music", -4), ("vctk", -2)):
-                row = {m: 1.0 + i + add + seed for m in (*figures.PANELS, "pesq_wb")}
+                row = dict.fromkeys((*figures.PANELS, "pesq_wb"), 1.0 + i + add + seed)
                 if group == "music":
                     row["pesq_wb"] = ""
                 scores.append(who | {"set": group, "stages": 12, "clips": 2} | row)
             for step in (0, 50, 100):
                 curves.append(
-                    who | {"step": step, "val_si_sdr_12": step / 10 + i, "val_mel_12": 1 - step / 200,
-                           "loss": 5 - step / 50, "grad_norm": 1, "loss_wave": 0,
-                           "stat_perplexity_mean": 100}
+                    who | {"step": step, "val_si_sdr_12": step / 10 + i,
+                           "val_mel_12": 1 - step / 200, "loss": 5 - step / 50,
+                           "grad_norm": 1, "loss_wave": 0, "stat_perplexity_mean": 100}
                 )  # fmt: skip
             facts.append(
                 who | {"steps": 100, "skipped_steps": 0, "parameters": 1000, "macs_per_second": 1e6,

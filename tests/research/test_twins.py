@@ -32,9 +32,7 @@ def wav(batch: int = 2, n: int = 6000) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def costs() -> dict[str, dict[str, float]]:
-    return {
-        v: cost(build_model(load_recipe(RECIPES / f"{v}.toml").model), 0.1) for v in VARIANTS
-    }
+    return {v: cost(build_model(load_recipe(RECIPES / f"{v}.toml").model), 0.1) for v in VARIANTS}
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -57,7 +55,7 @@ def test_cost_by_hand():
 
 
 def test_recipes_differ_in_the_model_alone():
-    assert {v for v in (*RQ2, *RQ3, *RQ3_PATH)} == set(VARIANTS)
+    assert {*RQ2, *RQ3, *RQ3_PATH} == set(VARIANTS)
     for names in ((*RQ2, *RQ3), RQ3_PATH):
         recipes = [load_recipe(RECIPES / f"{v}.toml") for v in names]
         rest = [dataclasses.replace(r, model={}) for r in recipes]

@@ -26,6 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     gather = commands.add_parser("collect", help="tables of all finished runs")
     gather.add_argument("runs", type=Path)
     gather.add_argument("out", type=Path)
+    gather.add_argument(
+        "--rates", type=Path, nargs="+", help="folders of runs with other learning rates"
+    )
     speed = commands.add_parser("speed", help="processor time of a step, variants in turns")
     speed.add_argument("out", type=Path)
     speed.add_argument("--recipes", type=Path, default=Path("recipes/research"))
@@ -50,9 +53,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                 overrides=args.overrides,
             )
         elif args.command == "collect":
-            from eulerodec.research.collect import collect
+            from eulerodec.research.collect import collect, collect_rates
 
             print(f"{collect(args.runs, args.out)} runs")
+            if args.rates:
+                collect_rates([args.runs, *args.rates], args.out)
         elif args.command == "speed":
             from eulerodec.research.collect import measure_speed
 

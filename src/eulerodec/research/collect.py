@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from eulerodec.research.run import FACTS, SCORES, read_csv, write_csv
 from eulerodec.research.score import METRICS
 from eulerodec.research.study import VARIANTS
 
-__all__ = ["collect", "measure_speed"]
+__all__ = ["collect", "collect_rates", "measure_speed"]
 
 CURVES = (
     "step", "val_si_sdr_raw", "val_si_sdr_6", "val_si_sdr_12", "val_mel_6", "val_mel_12", "loss",
@@ -41,15 +42,34 @@ def collect(runs: Path, out: Path) -> int:
             scores += [who | row for row in _set_means(read_csv(folder / SCORES))]
             training = json.loads((folder / "training.json").read_text(encoding="utf-8"))
             own = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-            facts.append(
-                who | {k: training[k] for k in ("reason", "steps", "skipped_steps")} | own
-            )
+            facts.append(who | {k: training[k] for k in ("reason", "steps", "skipped_steps")} | own)
     if not facts:
         raise ConfigError(f"no finished run in {runs}")
     out.mkdir(parents=True, exist_ok=True)
     for name, rows in (("curves", curves), ("scores", scores), ("runs", facts)):
         write_csv(out / f"{name}.csv", rows)
     return len(facts)
+
+
+def collect_rates(folders: Sequence[Path], out: Path) -> None:
+    """Write ``rates.csv``: the end of every run in folders of runs with different learning rates.
+
+    Errors: :class:`ConfigError` if there is no run.
+    """
+    rows = []
+    for log in sorted(log for folder in folders for log in folder.glob("*-*/log.csv")):
+        variant, _, seed = log.parent.name.rpartition("-")
+        if variant not in VARIANTS or not (log.parent / FACTS).is_file():
+            continue
+        recipe = tomllib.loads((log.parent / "recipe.toml").read_text(encoding="utf-8"))
+        last = [row for row in read_csv(log) if row.get("val_si_sdr_12")][-1]
+        rows.append(
+            {"variant": variant, "seed": seed, "lr": recipe["optim"]["lr"]}
+            | {k: _short(last[k]) for k in ("step", "val_si_sdr_12", "val_mel_12")}
+        )
+    if not rows:
+        raise ConfigError(f"no finished run in {', '.join(map(str, folders))}")
+    write_csv(out / "rates.csv", rows)
 
 
 def _short(text: str) -> str:

@@ -40,9 +40,9 @@ loss, optimiser, quantiser and number of steps; only `[model]` of their recipes 
 ([recipes/research](../../recipes/research)). They are small and trained for {steps} steps of 4
 crops of 1 s: the question is the difference, not the quality. There is no transform path (the fixed
 lapped transform that gives the released model its start), so each network has to learn the whole
-code by itself{but}. The quantiser is a residual one of 12 stages of 512 codes, dropped out at random
-as in the released model. Numbers are means over seeds ± half their range; curves show the mean and
-the range. Evaluation: 3 s from the middle of {clips} clips that no training crop comes from,
+code by itself{but}. The quantiser is a residual one of 12 stages of 512 codes, dropped out at
+random as in the released model. Numbers are means over seeds ± half their range; curves
+show the mean and the range. Evaluation: 3 s from the middle of {clips} clips that no training crop comes from,
 in-domain = {inside}, out-of-domain = the other sets."""
 
 
@@ -55,6 +55,8 @@ class Study:
             if not (data / f"{name}.csv").is_file():
                 raise ConfigError(f"{data / name}.csv is missing; run `collect` and `speed` first")
         self.curves, self.scores, self.runs, speed = (read_csv(data / f"{n}.csv") for n in names)
+        rates = data / "rates.csv"
+        self.rates = read_csv(rates) if rates.is_file() else []
         self.speed = {row["variant"]: float(row["step_time"]) for row in speed}
 
     def present(self, variants: Sequence[str]) -> list[str]:
@@ -75,9 +77,7 @@ class Study:
             and r[metric]
         ]
         seeds = dict.fromkeys(r["seed"] for r in chosen)
-        return [
-            float(np.mean([float(r[metric]) for r in chosen if r["seed"] == s])) for s in seeds
-        ]
+        return [float(np.mean([float(r[metric]) for r in chosen if r["seed"] == s])) for s in seeds]
 
     def final(self, variant: str, column: str) -> list[float]:
         """The last value of a curve, for each seed."""
@@ -175,6 +175,7 @@ def _rq3(study: Study, folder: Path) -> str:
         " measured in turns in one process. Perplexity is relative to the 512 codes of a stage,"
         " mean over stages.",
         "![stability](figures/rq3_stability.png)",
+        *_rates(study, variants),
         "## Steps needed",
         "First validated step (every 50) at which a run is as good as the level; a dash: not within"
         " the run. Each seed apart.",
@@ -194,7 +195,9 @@ def _rq3(study: Study, folder: Path) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _by_group(study: Study, variants: Sequence[str]) -> dict[str, dict[str, dict[str, list[float]]]]:
+def _by_group(
+    study: Study, variants: Sequence[str]
+) -> dict[str, dict[str, dict[str, list[float]]]]:
     return {
         name: {v: {m: study.score(v, inside, m) for m in figures.PANELS} for v in variants}
         for name, inside in (("in-domain", True), ("out-of-domain", False))
@@ -246,6 +249,22 @@ def _needed(study: Study, variants: Sequence[str]) -> str:
                 cells.append(", ".join("–" if math.isinf(s) else f"{s:.0f}" for s in steps))
             rows.append([title.format(level), *cells])
     return _table(["level", *(VARIANTS[v].label for v in variants)], rows)
+
+
+def _rates(study: Study, variants: Sequence[str]) -> list[str]:
+    """Is it the learning rate? The main comparison with others, as far as they were run."""
+    if not study.rates:
+        return []
+    names = [v for v in variants if any(r["variant"] == v for r in study.rates)]
+    rows = []
+    for v in names:
+        runs = [r for r in study.rates if r["variant"] == v]
+        for row in sorted(runs, key=lambda r: (float(r["lr"]), r["seed"])):
+            values = (float(row[k]) for k in ("val_si_sdr_12", "val_mel_12"))
+            cells = (f"{x:.2f}".replace("-", "−") for x in values)
+            rows.append([VARIANTS[v].label, row["lr"], row["seed"], *cells])
+    head = ["network", "learning rate", "seed", "held-out SI-SDR dB", "held-out log-mel"]
+    return ["## Another learning rate", "At the end of the run, 12 stages.", _table(head, rows)]
 
 
 def _setting(study: Study, variants: Sequence[str], but: str) -> str:

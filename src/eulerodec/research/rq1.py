@@ -28,7 +28,9 @@ def write_rq1(results: Path, folder: Path) -> Path:
     facts = json.loads((results / "run.json").read_text(encoding="utf-8"))
     groups = [g for g in GROUPS if any(s.group == g for s in stats)]
     if len(groups) < 2:
-        raise ConfigError(f"{results}: no in-domain sets; run `eulerodec evaluate` with --in-domain")
+        raise ConfigError(
+            f"{results}: no in-domain sets; run `eulerodec evaluate` with --in-domain"
+        )
     metrics = [m for m in SHOWN if m in facts["metrics"] and m not in facts["missing"]]
     baseline = facts["baseline"]
     parts = [

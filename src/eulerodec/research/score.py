@@ -33,7 +33,9 @@ def load_twin(run: Path) -> EuleroDec:
     fields = {k: v for k, v in config.items() if k not in _NOT_MODEL}
     model = build_model(fields)
     tensors = load_file(run / "model.safetensors")
-    model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()})
+    model.load_state_dict(
+        {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
+    )
     return model.eval()
 
 
@@ -84,9 +86,10 @@ def equivariance_error(
     """How far turning the input's phase is from turning the output's, ``wav [B, 1, N]``.
 
     With f the codec from STFT X to STFT: mean over angles a = 2 pi j / (angles + 1) of
-    |f(e^(ia) X) - e^(ia) f(X)| / |f(X)| (Frobenius norms). 0: the output turns with the input. About
-    1.4: it has nothing to do with it. ``n_codebooks`` None leaves the quantiser out.
+    |f(e^(ia) X) - e^(ia) f(X)| / |f(X)| (Frobenius norms). 0: the output turns with the input;
+    about 1.4: it has nothing to do with it. ``n_codebooks`` None leaves the quantiser out.
     """
+
     def code(spec: Tensor) -> Tensor:
         z = model.encoder(spec)
         if n_codebooks is not None:

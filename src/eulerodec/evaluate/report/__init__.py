@@ -37,17 +37,19 @@ th{background:#f4f4f7}.numbers td,.numbers th{text-align:right}
 td small{display:block;color:#666;white-space:nowrap}td.none{color:#999}
 td.text{white-space:pre-line;max-width:60em}td.good{background:#d9eefb}td.bad{background:#fde3d0}
 .cards{display:flex;flex-wrap:wrap;gap:12px}.card{border:1px solid #ddd;border-radius:8px;
-padding:8px;width:540px;max-width:100%;box-sizing:border-box}.card audio{width:100%;height:36px}.card img{width:100%;height:auto}
+padding:8px;width:540px;max-width:100%;box-sizing:border-box}
+.card audio{width:100%;height:36px}.card img{width:100%;height:auto}
 .card p{margin:.2em 0;font-size:12px;color:#444}svg{max-width:100%;height:auto}
 code{background:#f4f4f7;padding:0 .2em}.guide{background:#eef5fb;
 padding:.5em .8em;border-radius:6px}.warn{background:#fff4d6;padding:.5em .8em;border-radius:6px}
 """
 
-GUIDE = """<p class=guide><b>In a minute:</b> press play on <i>original</i> below, then on the others:
-how close do they sound? The left picture under a player shows what is there (time to the right,
-pitch upwards, bright is loud), the right one how far each spot is shifted in phase: the darker, the
-closer to the original waveform. Then look at the curves: to the right costs more bits, and the arrow
-in each title says which way is better. A name ends in the rate asked for, in kbps.</p>"""
+GUIDE = """<p class=guide><b>In a minute:</b> press play on <i>original</i> below, then on the
+others: how close do they sound? The left picture under a player shows what is there (time to the
+right, pitch upwards, bright is loud), the right one how far each spot is shifted in phase: the
+darker, the closer to the original waveform. Then look at the curves: to the right costs more bits,
+and the arrow in each title says which way is better. A name ends in the rate asked for, in
+kbps.</p>"""
 
 
 def write_report(

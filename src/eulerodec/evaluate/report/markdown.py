@@ -13,7 +13,8 @@ __all__ = ["SHOWN", "page", "table"]
 
 #: Metrics of the page, as far as they were measured.
 SHOWN = (
-    "si_sdr", "pesq_wb", "estoi", "visqol", "dnsmos_ovrl", "ip_rad", "gdd_ms", "pc", "dac_mel", "lsd",
+    "si_sdr", "pesq_wb", "estoi", "visqol", "dnsmos_ovrl", "ip_rad", "gdd_ms", "pc", "dac_mel",
+    "lsd",
 )  # fmt: skip
 
 
