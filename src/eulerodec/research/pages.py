@@ -42,8 +42,8 @@ crops of 1 s: the question is the difference, not the quality. There is no trans
 lapped transform that gives the released model its start), so each network has to learn the whole
 code by itself{but}. The quantiser is a residual one of 12 stages of 512 codes, dropped out at
 random as in the released model. Numbers are means over seeds ± half their range; curves
-show the mean and the range. Evaluation: 3 s from the middle of {clips} clips that no training crop comes from,
-in-domain = {inside}, out-of-domain = the other sets."""
+show the mean and the range. Evaluation: 3 s from the middle of {clips} clips that no training crop
+comes from, in-domain = {inside}, out-of-domain = the other sets."""
 
 
 class Study:
