@@ -88,14 +88,18 @@ class Study:
         return list(last.values())
 
     def steps_to(self, variant: str, column: str, level: float, higher: bool) -> list[float]:
-        """First validated step at which each seed is at ``level`` or better; infinite if never."""
+        """First validated step from which on each seed is at ``level`` or better, else infinite.
+
+        An untrained network is silent, which some measures take for better than a first attempt:
+        so a level counts only if it is kept.
+        """
         found: dict[str, float] = {}
         for row in self.curves:
             if row["variant"] == variant and row.get(column):
-                found.setdefault(row["seed"], math.inf)
                 value = float(row[column])
-                if value >= level if higher else value <= level:
-                    found[row["seed"]] = min(found[row["seed"]], float(row["step"]))
+                reached = value >= level if higher else value <= level
+                since = min(found.get(row["seed"], math.inf), float(row["step"]))
+                found[row["seed"]] = since if reached else math.inf
         return list(found.values())
 
 
@@ -177,8 +181,8 @@ def _rq3(study: Study, folder: Path) -> str:
         "![stability](figures/rq3_stability.png)",
         *_rates(study, variants),
         "## Steps needed",
-        "First validated step (every 50) at which a run is as good as the level; a dash: not within"
-        " the run. Each seed apart.",
+        "First validated step (every 50) from which on a run is as good as the level; a dash: not"
+        " within the run. Each seed apart.",
         _needed(study, variants),
     ]
     if path:
