@@ -1,5 +1,7 @@
 # make demo   hear real speech go through the codec (writes demo_out/)
 # make test   lint, type check and all tests
+# make evaluate   measure this codec and those installed here (writes evaluate_out/report.html)
+#                 CLIPS=folder of clips, LYRA_MODELS=folder; FULL=1 for every clip, peer and metric
 # Each sets up .venv by itself; it needs Python 3.11 or newer with pip, and the network.
 #
 # PYTHON=python3.12      another interpreter
@@ -18,10 +20,19 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Two test processes with many threads each slow each other down.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help venv demo test lint format clean
+# A few clips in minutes; FULL=1 takes all, and writes the tables of docs/results.md as well.
+CLIPS ?=
+LYRA_MODELS ?=
+FULL ?=
+IN_DOMAIN ?= seen_speakers_unseen_sentences,librivox_unseen_readers
+QUICK := $(if $(CLIPS),--limit-per-set 1)
+PEERS := opus:6,opus:12,amrwb:6.6,amrwb:12.65,codec2:3.2,lyra:6,lyra:9.2
+WHOLE := --jobs $(JOBS) --listen 9 --in-domain $(IN_DOMAIN) --markdown docs/results.md
+
+.PHONY: help venv demo evaluate test lint format clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -7
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -9
 
 venv: $(STAMP)
 
@@ -34,6 +45,13 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)
 	$(BIN)/eulerodec demo --out demo_out
+
+evaluate: $(STAMP)
+	-$(PIP) install -q -c constraints.txt -e '.[eval]'  # what is missing, the report says
+	-$(PIP) install -q -c constraints.txt -e '.[lyra]'
+	$(BIN)/eulerodec evaluate $(CLIPS) --out evaluate_out \
+	  --systems reference,eulerodec:6,eulerodec:12,$(PEERS) --baseline eulerodec:12 \
+	  $(if $(LYRA_MODELS),--lyra-models $(LYRA_MODELS)) $(if $(FULL),$(WHOLE),$(QUICK))
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -48,4 +66,4 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist demo_out
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist demo_out evaluate_out

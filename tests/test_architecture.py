@@ -18,6 +18,7 @@ ORDER = (
     "quantize",
     "losses",
     "model",
+    "twins",
     "pretrained",
     "wav",
     "audio",
@@ -30,6 +31,7 @@ ORDER = (
     "packets",
     "train",
     "evaluate",
+    "research",
     "demo",
     "doctor",
     "cli",
@@ -51,6 +53,7 @@ OUTSIDE = {
     "packets": {"numpy", "torch"},
     "wav": {"numpy"},
     "model": {"torch"},
+    "twins": {"torch"},
     "audio": {"numpy", "soundfile", "soxr"},
 }
 NEVER = {"pickle", "marshal", "shelve", "dill", "joblib", "torchaudio", "torchcodec", "librosa"}

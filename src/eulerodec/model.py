@@ -19,6 +19,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -499,7 +500,7 @@ class EuleroDec(nn.Module):
         self.encoder = Encoder(config)
         self.quantizer = ResidualVQ(config.latent_dim, config.n_codebooks, config.codebook_size)
         self.decoder = Decoder(config, self.stft)
-        _set_lapped_transform(self)
+        set_lapped_transform(self)
 
     # ---- facts --------------------------------------------------------------------------------
 
@@ -623,13 +624,10 @@ class EuleroDec(nn.Module):
         right = self.encoder.right
         specs = [self.stft.analysis(w[:, 0]) for w in wavs.split(16)]
         scatter = torch.zeros(config.hop_length, config.hop_length, dtype=torch.float64)
-        features = []
         for spec in specs:
             pairs = compress(self.encoder.transform(spec), config.latent_exponent)
             flat = pairs.transpose(1, 2).reshape(-1, pairs.shape[1]).double()
             scatter += (flat.t() @ flat).cpu()
-            seen = compress(spec, config.feature_exponent)
-            features.append(_power(seen / local_level(seen, right)))
         _, basis = torch.linalg.eigh(scatter)
         basis = basis.flip(-1)[:, : 2 * config.latent_dim]  # strongest first
         # components 2j and 2j + 1 become re and im of latent j
@@ -638,22 +636,18 @@ class EuleroDec(nn.Module):
         _set_planar_matrix(self.decoder.expand, basis)
 
         z = torch.cat([self.encoder.transform_path(spec) for spec in specs])
-        del specs
         self.quantizer.fit(z)
-        tilt = _typical(features)
-        scale = _typical([_power(z / local_level(z, right))])
+        seen = (compress(spec, config.feature_exponent) for spec in specs)
+        tilt = typical(x / local_level(x, right) for x in seen)
+        scale = typical([z / local_level(z, right)])
         for module in (self.encoder, self.decoder):
             module.tilt.copy_(tilt)
             module.latent_scale.copy_(scale)
 
 
-def _power(x: Tensor) -> Tensor:
-    """Mean squared modulus of each channel of planar ``[B, 2C, T]``."""
-    return 2.0 * x.unflatten(1, (2, -1)).square().mean((0, 1, 3))
-
-
-def _typical(powers: list[Tensor]) -> Tensor:
-    """Root mean square modulus of each channel, bounded below."""
+def typical(parts: Iterable[Tensor]) -> Tensor:
+    """Root mean square modulus of each channel of planar ``[B, 2C, T]``, bounded below."""
+    powers = [2.0 * x.unflatten(1, (2, -1)).square().mean((0, 1, 3)) for x in parts]
     rms = torch.stack(powers).mean(0).sqrt()
     return rms.clamp_min(0.02 * float(rms.max()))
 
@@ -670,7 +664,7 @@ def _set_planar_matrix(layer: WidelyLinearConv1d, matrix: Tensor) -> None:
         layer.weight_conj.copy_(b[:, :, None])
 
 
-def _set_lapped_transform(model: EuleroDec) -> None:
+def set_lapped_transform(model: EuleroDec) -> None:
     """MDCT as a widely linear map of one STFT frame, and back; identity-like band selection.
 
     MDCT (Princen, Johnson & Bradley 1987): y_k = sqrt(2/h) sum_n w_n x_n cos(pi/h (n + 1/2 + h/2)

@@ -60,6 +60,7 @@ def out(tmp_path_factory, weights) -> Path:
         metric_names=METRIC_NAMES.split(","),
         in_domain=["two"],
         listen=2,
+        markdown=root / "out/results.md",
     )
     return root / "out"
 
@@ -138,6 +139,19 @@ def test_the_report_says_what_is_not_there(html, out):
     assert facts["absent"].keys() == {"lyra:6"}
     assert facts["method"]["versions"]["numpy"] == np.__version__
     assert "two: two/<c>&.wav" in page.text and "<c>" not in html  # names are escaped
+
+
+def test_the_markdown_has_the_means(out):
+    text = (out / "results.md").read_text(encoding="utf-8")
+    rows = table_of(out / "results.csv")
+    pc = [float(r["pc"]) for r in rows if r["system"] == "high:12"]
+    line = next(x for x in text.splitlines() if x.startswith("| high:12 "))
+    cells = [c.strip() for c in line.strip("|").split("|")]
+    head = next(x for x in text.splitlines() if x.startswith("| system "))
+    names = [c.strip() for c in head.strip("|").split("|")]
+    assert cells[names.index("phase coherence ↑")] == f"{np.mean(pc):.3f}"
+    assert "## in-domain (1 clips)" in text and "## set: one (2 clips)" in text
+    assert "lyra:6 is absent" in text
 
 
 def test_failures_are_counted_and_named(tmp_path, weights):
@@ -259,6 +273,6 @@ def test_a_screenshot_shows_plots_and_pictures(out, tmp_path):
     plot = rows_of(near((0xD5, 0x5E, 0x00)))  # first colour of the plots
     purple = near((68, 1, 84))  # no phase error, in viridis
     assert len(plot) > 20 and purple.sum() > 300
-    assert plot.min() < rows_of(purple).min()  # plots come first
+    assert rows_of(purple).min() < plot.max()  # players come first
     magma = near((183, 55, 121))  # the middle of magma: spectrograms
     assert magma.sum() > 100

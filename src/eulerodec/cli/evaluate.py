@@ -42,6 +42,7 @@ def _names(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str,
 @click.option(
     "--jobs", type=click.IntRange(1), default=2, show_default=True, help="Processes, 1 thread each."
 )
+@click.option("--markdown", metavar="FILE", help="Also write the main tables as Markdown.")
 def evaluate(clips: str | None, out: str, jobs: int, listen: int, **options: Any) -> None:
     """Measure codecs on CLIPS and write a table, a summary and a report that can be heard.
 
@@ -78,6 +79,7 @@ def evaluate(clips: str | None, out: str, jobs: int, listen: int, **options: Any
             in_domain=options["in_domain"],
             listen=listen,
             jobs=jobs,
+            markdown=options["markdown"],
             note=view.line,
             progress=progress,
         )

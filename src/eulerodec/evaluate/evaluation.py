@@ -19,6 +19,7 @@ from . import metrics, runner, summary, systems, task
 from .align import MAX_LAG_S
 from .clips import SAMPLE_RATE, Clip, find_clips
 from .report import write_report
+from .report.markdown import page as markdown_page
 
 __all__ = ["Result", "evaluate"]
 
@@ -51,6 +52,7 @@ def evaluate(
     in_domain: Sequence[str] = (),
     listen: int = 4,
     jobs: int = 1,
+    markdown: PathLike | None = None,
     note: Callable[[str], None] = lambda text: None,
     progress: Callable[[int, int, str], None] = lambda done, total, name: None,
 ) -> Result:
@@ -58,8 +60,9 @@ def evaluate(
 
     ``baseline``: the system that others are compared with, by default the first that is a codec.
     ``in_domain``: sets that are averaged apart from the others. ``listen``: clips to hear in the
-    report, of different sets as far as there are. ``note`` gets a line about everything that is
-    not there, ``progress`` (rows done, rows in all, name).
+    report, of different sets as far as there are. ``markdown``: a file for the main tables.
+    ``note`` gets a line about everything that is not there, ``progress`` (rows done, rows in all,
+    name).
 
     Errors: :class:`ConfigError`, :class:`AudioError`, :class:`WeightsError`, ``OSError``.
     """
@@ -124,6 +127,8 @@ def evaluate(
         "method": _method(source, clips, present, measures, rows, in_domain),
     }
     write_bytes(out / FACTS, (json.dumps(facts, indent=2, ensure_ascii=False) + "\n").encode())
+    if markdown is not None:
+        write_bytes(Path(markdown), markdown_page(stats, facts).encode())
     report = write_report(out, rows, stats, facts, heard, audio=out / AUDIO)
     n_failed = len(summary.failures(rows))
     return Result(
@@ -189,8 +194,13 @@ def _method(
             **metrics.versions(measures),
         },
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
-        "command": " ".join(["eulerodec", *sys.argv[1:]]),
+        "command": " ".join(["eulerodec", *map(_without_folder, sys.argv[1:])]),
     }
+
+
+def _without_folder(argument: str) -> str:
+    """An absolute path is of this machine alone: its last part is enough."""
+    return Path(argument).name if Path(argument).is_absolute() else argument
 
 
 def _version(name: str) -> str:

@@ -59,10 +59,10 @@ def build_model(
     recipe: Recipe, model: nn.Module | None, loss: Loss | None, world: World
 ) -> tuple[nn.Module, Loss]:
     if model is None:
-        from eulerodec.model import EuleroDec, ModelConfig
+        from eulerodec.twins import build_model as from_config
 
         torch.manual_seed(recipe.train.seed)
-        model = EuleroDec(ModelConfig.from_dict(recipe.model))
+        model = from_config(recipe.model)
     if loss is not None:
         return model.to(world.device), loss
     from eulerodec.losses import LossConfig, ReconstructionLoss

@@ -37,10 +37,19 @@ th{background:#f4f4f7}.numbers td,.numbers th{text-align:right}
 td small{display:block;color:#666;white-space:nowrap}td.none{color:#999}
 td.text{white-space:pre-line;max-width:60em}td.good{background:#d9eefb}td.bad{background:#fde3d0}
 .cards{display:flex;flex-wrap:wrap;gap:12px}.card{border:1px solid #ddd;border-radius:8px;
-padding:8px;width:350px}.card audio{width:100%;height:36px}.card img{width:100%;height:auto}
+padding:8px;width:540px;max-width:100%;box-sizing:border-box}
+.card audio{width:100%;height:36px}.card img{width:100%;height:auto}
 .card p{margin:.2em 0;font-size:12px;color:#444}svg{max-width:100%;height:auto}
-code{background:#f4f4f7;padding:0 .2em}.warn{background:#fff4d6;padding:.5em .8em;border-radius:6px}
+code{background:#f4f4f7;padding:0 .2em}.guide{background:#eef5fb;
+padding:.5em .8em;border-radius:6px}.warn{background:#fff4d6;padding:.5em .8em;border-radius:6px}
 """
+
+GUIDE = """<p class=guide><b>In a minute:</b> press play on <i>original</i> below, then on the
+others: how close do they sound? The left picture under a player shows what is there (time to the
+right, pitch upwards, bright is loud), the right one how far each spot is shifted in phase: the
+darker, the closer to the original waveform. Then look at the curves: to the right costs more bits,
+and the arrow in each title says which way is better. A name ends in the rate asked for, in
+kbps.</p>"""
 
 
 def write_report(
@@ -60,10 +69,10 @@ def write_report(
     metrics = [name for name in facts["metrics"] if name not in facts["missing"]]
     parts = [
         _head(rows, facts),
+        "<h2>Listen and look</h2>" + _listening(rows, clips, audio, facts),
         "<h2>Quality against rate</h2><p>Each point is the mean over all clips, the bar its 95 %"
         " interval. Rates are measured from the bytes on disk.</p>",
         _drawing(plots.rate_quality, stats, [n for n in RATE_PLOTS if n in metrics]),
-        "<h2>Listen and look</h2>" + _listening(rows, clips, audio, facts),
         "<h2>Means</h2>" + _means(stats, metrics),
     ]
     if facts["baseline"]:
@@ -106,7 +115,7 @@ def _head(rows: Sequence[Row], facts: dict[str, Any]) -> str:
         lines = "".join(f"<li>{tables.escape(line)}</li>" for line in rest)
         text += f'<div class="warn"><b>Not everything is here</b><ul>{lines}</ul></div>'
     names = ([tables.escape(k), tables.escape(v)] for k, v in facts["systems"].items())
-    return text + tables.table(["system", "what it is"], names)
+    return text + GUIDE + tables.table(["system", "what it is"], names)
 
 
 def _drawing(draw: Any, stats: Sequence[Stat], metrics: Sequence[str]) -> str:
@@ -161,8 +170,9 @@ def _listening(
     rows: Sequence[Row], clips: Sequence[Clip], folder: Path, facts: dict[str, Any]
 ) -> str:
     text = (
-        f"<p>Up to {listen.MAX_SECONDS:g} s of {len(clips)} clip(s). Left the magnitude, right the"
-        " phase error: dark is exact, yellow is opposite, white is too quiet to matter.</p>"
+        f"<p>Up to {listen.MAX_SECONDS:g} s of {len(clips)} clip(s). Left the loudness at each time"
+        " and frequency, right the phase error: dark is exact, yellow is opposite, white is too"
+        " quiet to matter.</p>"
     )
     by_key = {(row["clip"], row["system"]): row for row in rows}
     for clip in clips:
