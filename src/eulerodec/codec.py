@@ -25,6 +25,7 @@ from .decoding import FileDecoder
 from .encoded import Encoded
 from .errors import BitstreamError, ConfigError, WeightsError
 from .files import PathLike, write_bytes
+from .quantize import DEFAULT_BEAM
 from .streaming import (
     BLOCK_FRAMES,
     StreamDecoder,
@@ -186,7 +187,7 @@ class Codec:
         *,
         bitrate_kbps: float | None = None,
         n_codebooks: int | None = None,
-        beam: int = 1,
+        beam: int = DEFAULT_BEAM,
         block_frames: int = BLOCK_FRAMES,
         entropy_coding: bool = False,
         progress: Progress | None = None,
@@ -235,7 +236,7 @@ class Codec:
         n_codebooks: int | None = None,
         n_channels: int = 1,
         sample_rate: int | None = None,
-        beam: int = 1,
+        beam: int = DEFAULT_BEAM,
         block_frames: int = BLOCK_FRAMES,
     ) -> StreamEncoder:
         """An encoder for chunks of audio, see :class:`StreamEncoder`; errors as :meth:`encode`.
@@ -341,7 +342,7 @@ class Codec:
         sample_rate: int,
         bitrate_kbps: float | None = None,
         *,
-        beam: int = 1,
+        beam: int = DEFAULT_BEAM,
         entropy_coding: bool = False,
     ) -> bytes:
         """Audio to the bytes of an ``.eul`` file; arguments and errors as for :meth:`encode`."""

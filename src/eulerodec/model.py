@@ -46,7 +46,7 @@ from .nn import (
     expand,
     magnitude,
 )
-from .quantize import ResidualVQ
+from .quantize import DEFAULT_BEAM, ResidualVQ
 
 __all__ = [
     "Decoder",
@@ -562,7 +562,9 @@ class EuleroDec(nn.Module):
     # ---- coding -------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def encode(self, wav: Tensor, n_codebooks: int | None = None, beam: int = 1) -> Tensor:
+    def encode(
+        self, wav: Tensor, n_codebooks: int | None = None, beam: int = DEFAULT_BEAM
+    ) -> Tensor:
         """Waveform ``[B, 1, N]`` at sample_rate -> codes int64 ``[B, K, T]``, T = n_frames(N).
 
         Args:

@@ -20,6 +20,7 @@ from .concealment import LOST, Concealer, ConcealmentState
 from .errors import AudioError, BitstreamError, ConfigError
 from .model import DecoderState, EncoderState, EuleroDec
 from .nn import Clock, History, frozen, prepare_weights
+from .quantize import DEFAULT_BEAM
 
 __all__ = [
     "BLOCK_FRAMES",
@@ -112,7 +113,7 @@ class StreamEncoder:
         *,
         n_channels: int = 1,
         sample_rate: int | None = None,
-        beam: int = 1,
+        beam: int = DEFAULT_BEAM,
         block_frames: int = BLOCK_FRAMES,
     ) -> None:
         self.model = model

@@ -15,6 +15,7 @@ from ..concealment import LOST
 from ..decoding import FileDecoder
 from ..files import atomic_output, is_pipe
 from ..pretrained import DEFAULT_WEIGHTS
+from ..quantize import DEFAULT_BEAM
 from ..streaming import BLOCK_FRAMES, file_block_frames
 from ._common import Job, Result
 from ._progress import FileProgress
@@ -36,7 +37,7 @@ def encode_file(
     job: Job,
     stages: int,
     *,
-    beam: int,
+    beam: int | None,
     packet_frames: int,
     entropy: bool,
     block_frames: int | None,
@@ -57,7 +58,7 @@ def encode_file(
             n_codebooks=stages,
             n_channels=channels,
             sample_rate=rate,
-            beam=beam,
+            beam=beam or DEFAULT_BEAM,
             block_frames=block_frames or _block_frames(job, channels),
         )
         info = codec.stream_info(

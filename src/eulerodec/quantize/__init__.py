@@ -1,6 +1,6 @@
 """Residual vector quantisation of complex latents on their real view R^2D."""
 
 from .rvq import QuantizerOutput, ResidualVQ
-from .search import beam_search, nearest
+from .search import DEFAULT_BEAM, beam_search, nearest
 
-__all__ = ["QuantizerOutput", "ResidualVQ", "beam_search", "nearest"]
+__all__ = ["DEFAULT_BEAM", "QuantizerOutput", "ResidualVQ", "beam_search", "nearest"]

@@ -33,7 +33,9 @@ class Own(System):
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
         spec.reject_options("beam")
-        beam = spec.options.get("beam", "1")
+        from ...quantize import DEFAULT_BEAM
+
+        beam = spec.options.get("beam", str(DEFAULT_BEAM))
         if not beam.isdecimal() or not 1 <= int(beam) <= 64:
             raise ConfigError(f"{spec.text}: beam must be 1 to 64, not {beam!r}")
         self.beam = int(beam)
