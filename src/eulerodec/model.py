@@ -167,12 +167,15 @@ class ModelConfig:
 @dataclass
 class ModelOutput:
     """Training forward: ``audio [B, 1, N]``, planar ``spec [B, 2F, T]``, ``codes [B, K, T]`` (None
-    if not quantised), scalar ``commitment_loss``, and numbers for the log."""
+    if not quantised), scalar ``commitment_loss``, scalar ``shift_loss`` (power of what the network
+    path adds to the latents, relative to the power of the quantisation error), and numbers for the
+    log."""
 
     audio: Tensor
     spec: Tensor
     codes: Tensor | None
     commitment_loss: Tensor
+    shift_loss: Tensor
     stats: dict[str, float]
 
 
@@ -400,6 +403,11 @@ class Encoder(nn.Module):
 
     def forward(self, spec: Tensor, state: EncoderState | None = None) -> Tensor:
         """With ``state``: the next block of a stream, late by ``look_ahead`` frames."""
+        z, shift = self.paths(spec, state)
+        return z + shift
+
+    def paths(self, spec: Tensor, state: EncoderState | None = None) -> tuple[Tensor, Tensor]:
+        """The latents of the transform path, and what the network path adds to them."""
         s, right = state or EncoderState(), self.right
         z = self.transform_path(spec)
         features = compress(spec, self.config.feature_exponent)
@@ -408,7 +416,7 @@ class Encoder(nn.Module):
         h = self.trunk(scale_channels(features / level, 1.0 / self.tilt), states=s.trunk)
         delta = scale_channels(self.out_proj(h).float(), self.latent_scale)
         level = delay(local_level(z, right, s.level), self.trunk.look_ahead, s.level_skip)
-        return delay(z, self.look_ahead, s.latents) + delta * level
+        return delay(z, self.look_ahead, s.latents), delta * level
 
 
 class Decoder(nn.Module):
@@ -599,13 +607,16 @@ class EuleroDec(nn.Module):
             quantize: False passes the latents unquantised (an upper bound).
         """
         spec = self.stft.analysis(wav[:, 0])
-        z = self.encoder(spec)
+        transformed, shift = self.encoder.paths(spec)
+        z = transformed + shift
         codes, stats = None, {}
-        commitment = z.new_zeros(())
+        commitment = shift_loss = z.new_zeros(())
         if quantize:
             if n_codebooks is None:
                 n_codebooks = torch.full((len(wav),), self.n_codebooks, device=wav.device)
             out = self.quantizer(z, n_codebooks)
+            error = (out.quantized - z).detach().square().mean().clamp_min(1e-12)
+            shift_loss = shift.square().mean() / error
             z, codes, commitment, stats = (
                 out.quantized, out.codes, out.commitment_loss, out.stats,
             )  # fmt: skip
@@ -613,7 +624,7 @@ class EuleroDec(nn.Module):
             n_codebooks = torch.zeros(len(wav), dtype=torch.int64, device=wav.device)
         spec = self.decoder(z, n_codebooks)
         audio = self.stft.synthesis(spec, wav.shape[-1])[:, None]
-        return ModelOutput(audio, spec, codes, commitment, stats)
+        return ModelOutput(audio, spec, codes, commitment, shift_loss, stats)
 
     @torch.no_grad()
     def initialize(self, wavs: Tensor) -> None:

@@ -207,6 +207,9 @@ def fit(
         total, terms = state.loss(output.audio.float(), wav)
         terms = {**terms, "commitment": torch.as_tensor(output.commitment_loss).detach()}
         total = total + config.commitment_weight * output.commitment_loss
+        if config.shift_weight:
+            terms["shift"] = output.shift_loss.detach()
+            total = total + config.shift_weight * output.shift_loss
         total.backward()
         norm = nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip or math.inf)
         finite = world.all_true(math.isfinite(total.item()) and math.isfinite(norm.item()))

@@ -118,6 +118,10 @@ class TrainConfig:
     ema_decay: float = 0.999
     """Running average of the weights, used for validation and export; 0 = the last weights."""
     commitment_weight: float = 0.25
+    shift_weight: float = 0.0
+    """Holds the encoder's network within reach of codes that rest: weight of the power it adds to
+    the latents, relative to the quantisation error. The straight-through gradient is right for
+    shifts that are small beside that error, and leads astray beyond."""
     quantize_from_step: int = 0
     stage_probs: dict[str, float] = field(
         default_factory=lambda: {"12": 0.5, "6": 0.4, "other": 0.1}
