@@ -92,12 +92,12 @@ class ModelConfig:
     latent_dim: int = 64
     latent_exponent: float = 0.75
     feature_exponent: float = 0.5
-    encoder_channels: int = 160
+    encoder_channels: int = 96
     decoder_channels: int = 160
-    encoder_blocks: int = 8
+    encoder_blocks: int = 4
     decoder_blocks: int = 8
     kernel_size: int = 3
-    encoder_look_ahead: int = 6
+    encoder_look_ahead: int = 2
     decoder_look_ahead: int = 6
     attention_window: tuple[int, int] = (24, 6)
     bands: int = 16
