@@ -72,7 +72,7 @@ def test_decode_at_another_rate_and_bitrate(w, codec: Codec):
     y, rate = audio.read("b.wav")
     assert rate == 24_000 and y.shape == (1, 2400)
     blocks = dict(block_frames=FILE_BLOCK_FRAMES)
-    low = codec.encode(audio.read("a.wav")[0], 44_100, bitrate_kbps=2, **blocks)
+    low = codec.encode(audio.read("a.wav")[0], 44_100, bitrate_kbps=12, **blocks).truncate(2)
     assert np.array_equal(y, codec.decode(low, 24_000, **blocks).numpy())
 
 

@@ -26,7 +26,13 @@ pytestmark = [
 def recorder(w, n: int = 96_000) -> subprocess.Popen:
     """``eulerodec encode - -o a.eul``, which has got 4 s and waits for more."""
     command = [sys.executable, "-m", "eulerodec", "encode", "-", "-o", "a.eul", *w]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # a process started in the background of a script ignores Ctrl-C, and so would its children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     assert process.stdin is not None
     WavWriter(process.stdin, 24_000, 1).write(speech(n))
     process.stdin.flush()

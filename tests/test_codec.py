@@ -125,8 +125,8 @@ def test_bitrate_and_stages_exclude_each_other(codec):
 
 def test_fewer_stages_are_a_prefix(codec):
     x = noise(4000)
-    full = codec.encode(x, 24_000, bitrate_kbps=12)
-    low = codec.encode(x, 24_000, bitrate_kbps=4)
+    full = codec.encode(x, 24_000, bitrate_kbps=12, beam=1)
+    low = codec.encode(x, 24_000, bitrate_kbps=4, beam=1)
     assert torch.equal(full.truncate(4).codes, low.codes)
     assert full.truncate(4).to_bytes() == low.to_bytes()
     read = Encoded.from_bytes(full.to_bytes(), n_codebooks=4)

@@ -72,8 +72,8 @@ def test_lengths_are_exact(model, n):
 
 def test_decoding_the_first_stages_only(tiny):
     wav = noise(5000, batch=2)
-    codes = tiny.encode(wav)
-    assert torch.equal(tiny.encode(wav, 6), codes[:, :6])
+    codes = tiny.encode(wav, beam=1)
+    assert torch.equal(tiny.encode(wav, 6, beam=1), codes[:, :6])
     half = tiny.decode(codes[:, :6], 5000)
     assert half.shape == wav.shape and torch.isfinite(half).all()
     assert not torch.equal(half, tiny.decode(codes, 5000))

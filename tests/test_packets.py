@@ -246,8 +246,8 @@ def test_redundancy_repairs_a_single_loss(codec: Codec, codes):
 
 
 def test_fewer_and_more_stages_than_the_receiver_has(codec: Codec, codes):
-    packets = send(codec, n_codebooks=6)
-    assert torch.equal(receive(codec, packets)[0], receive(codec, send(codec))[0])
+    packets = send(codec, n_codebooks=6, beam=1)  # a greedy search has no regard to later stages
+    assert torch.equal(receive(codec, packets)[0], receive(codec, send(codec, beam=1))[0])
     wav, _ = receive(codec, send(codec), n_codebooks=6)
     padded = torch.full((1, 6, codes.shape[2]), -1)
     padded[:, :3] = codes

@@ -169,7 +169,7 @@ def test_beam_search_in_a_stream(codec):
     stream = encoded(codec.streaming_encoder(beam=4), x, [700])
     assert torch.equal(stream, whole.codes)
     assert torch.equal(stream, codec.model.encode(x[None], 6, 4))
-    assert not torch.equal(stream, codec.encode(x, 24_000).codes)
+    assert not torch.equal(stream, codec.encode(x, 24_000, beam=1).codes)
 
 
 def test_a_stream_leaves_nothing_in_the_model():

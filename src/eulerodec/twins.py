@@ -160,7 +160,7 @@ class TwinEncoder(Encoder):
             else:
                 self.out_proj = _real_conv(2 * width, 2 * config.latent_dim)
 
-    def forward(self, spec: Tensor, state: EncoderState | None = None) -> Tensor:
+    def paths(self, spec: Tensor, state: EncoderState | None = None) -> tuple[Tensor, Tensor]:
         assert state is None, "twins do not stream"
         features = compress(spec, self.config.feature_exponent)
         level = local_level(features, self.right)
@@ -169,9 +169,10 @@ class TwinEncoder(Encoder):
             features = polar_features(features)
         delta = self.out_proj(self.trunk(features)).float()
         if not self.config.transform_path:
-            return delta * level
+            z = delta * level
+            return z, torch.zeros_like(z)  # all of it is the network's: nothing to stay near
         z = self.transform_path(spec)
-        return z + scale_channels(delta, self.latent_scale) * local_level(z, self.right)
+        return z, scale_channels(delta, self.latent_scale) * local_level(z, self.right)
 
 
 class TwinDecoder(Decoder):

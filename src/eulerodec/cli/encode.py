@@ -26,7 +26,7 @@ from ._progress import FileProgress
     "--beam",
     type=click.IntRange(1, 64),
     metavar="N",
-    help="Paths of the code search, 4 by default: more is slower and a little better; with 1, a "
+    help="Paths of the code search, 3 by default: more is slower and a little better; with 1, a "
     "file cut to fewer stages is the same as one encoded with so many.",
 )
 @click.option(

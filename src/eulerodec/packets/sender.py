@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..codec import Codec
 from ..errors import ConfigError
+from ..quantize import DEFAULT_BEAM
 from .wire import MAX_FRAMES, Packet, pack_packet
 
 __all__ = ["PacketEncoder"]
@@ -38,7 +39,7 @@ class PacketEncoder:
         redundancy: int = 0,
         n_channels: int = 1,
         sample_rate: int | None = None,
-        beam: int = 1,
+        beam: int = DEFAULT_BEAM,
         block_frames: int | None = None,
         first_sequence: int = 0,
     ) -> None:

@@ -12,9 +12,9 @@ from torch import Tensor
 
 __all__ = ["DEFAULT_BEAM", "beam_search", "nearest"]
 
-# What four paths gain over one on held-out speech is more than a stage is worth
-# (docs/experiments.md), and a laptop core still encodes many times faster than real time.
-DEFAULT_BEAM = 4
+# Three paths gain most of what many would (docs/experiments.md), within a budget of 1.2 GMAC per
+# second of audio for encoder and search.
+DEFAULT_BEAM = 3
 
 
 def nearest(x: Tensor, codebook: Tensor, norms: Tensor | None = None) -> Tensor:
