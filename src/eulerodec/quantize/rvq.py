@@ -237,13 +237,14 @@ class ResidualVQ(nn.Module):
             # distinct vectors even where the data repeats (digital silence)
             jitter = torch.Generator(x.device).manual_seed(k)
             noise = torch.randn(x[spread].shape, generator=jitter, device=x.device)
-            book = x[spread] + 1e-6 * noise
+            book, count = x[spread] + 1e-6 * noise, torch.ones_like(self.ema_count[k])
             for stride, iterations in _FIT_ROUNDS:
                 part = x if len(x) < stride * 32 * self.codebook_size else x[::stride]
                 for _ in range(iterations):
                     book, count = self._means(part, book)
             self.codebooks[k] = book
-            self.ema_count[k] = (count / len(x) * self.codebook_size).clamp_min(0.1)
+            share = count / len(x) * self.codebook_size
+            self.ema_count[k] = share.clamp_min(0.1)
             x = torch.cat([part - book[nearest(part, book)] for part in x.split(8192)])
 
     def _means(self, x: Tensor, book: Tensor) -> tuple[Tensor, Tensor]:
