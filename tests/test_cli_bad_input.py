@@ -27,6 +27,10 @@ def nan_wav() -> None:
     soundfile.write("bad.wav", x.T, 24_000, subtype="FLOAT")
 
 
+def loud_wav() -> None:
+    soundfile.write("bad.wav", 32768 * speech(100).T, 24_000, subtype="FLOAT")
+
+
 def cut_wav() -> None:
     put("whole.wav")
     Path("bad.wav").write_bytes(Path("whole.wav").read_bytes()[:-1000])
@@ -40,6 +44,7 @@ def cut_wav() -> None:
         (lambda: Path("bad.wav").write_text("hello, world\n" * 99), "cannot be read as audio"),
         (cut_wav, "cut short"),
         (nan_wav, "NaN or infinite"),
+        (loud_wav, "full scale is 1 (divide 16-bit integers by 32768)"),
     ],
 )
 def test_bad_audio(w, capsys, make, words):

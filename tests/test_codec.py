@@ -156,6 +156,8 @@ def test_samples_that_are_no_numbers(codec, value):
         (np.ones((1, 9), np.int16), "divide int16 by 32768"),
         (np.ones(9, complex), "complex"),
         (np.full(9, 1e300), "single precision"),
+        (np.array([0.0, -32768.0, 5.0]), "largest sample is 32768, but full scale is 1"),
+        (np.full(9, 1e30), "largest sample is 1e\\+30"),
     ],
 )
 def test_arrays_that_are_no_audio(codec, wav, words):
@@ -166,7 +168,7 @@ def test_arrays_that_are_no_audio(codec, wav, words):
 SQUARE = np.where(np.arange(6000) // 24 % 2, -1.0, 1.0)
 
 
-@pytest.mark.parametrize("scale", [0.0, 1.0, 1e-30, 1e6, 1e30])
+@pytest.mark.parametrize("scale", [0.0, 1.0, 1e-30, 1000.0])
 def test_silence_and_extreme_levels_give_finite_audio(codec, scale):
     wav = codec.decode(codec.encode(SQUARE * scale, 24_000))
     assert wav.shape == (1, 6000) and bool(wav.isfinite().all())

@@ -32,6 +32,7 @@ __all__ = [
     "AudioReader",
     "Resampler",
     "check_finite",
+    "check_level",
     "check_sample_rate",
     "open_output",
     "read",
@@ -39,6 +40,10 @@ __all__ = [
     "resampled_length",
     "write",
 ]
+
+# 60 dB over full scale. Recordings in floats may go some 10 dB beyond it; what is that loud has
+# another full scale: 16-bit integers that were only converted to floats, most of the time.
+MAX_LEVEL = 1000.0
 
 # A header may claim any rate; outside this range resampling it to the model's rate would only
 # turn a damaged header into a huge array.
@@ -64,7 +69,8 @@ class AudioReader:
     - ``n_samples`` per channel, None if the pipe does not say (a live one)
 
     Errors, here and in :meth:`blocks`: :class:`AudioError` for a file that is missing, empty, no
-    audio, cut short, or holds NaN or infinite samples; ``OSError`` for one that may not be read.
+    audio, cut short, or holds samples that are NaN, infinite or above 1000;
+    ``OSError`` for one that may not be read.
     """
 
     def __init__(self, path: PathLike) -> None:
@@ -89,6 +95,7 @@ class AudioReader:
         done = 0
         for x in self._live_blocks(size) if self._header else self._file_blocks(size):
             check_finite(x, self.name, done)
+            check_level(x, self.name)
             done += x.shape[1]
             yield x
 
@@ -307,6 +314,16 @@ def check_finite(x: NDArray[Any], name: str, start: int = 0) -> None:
         raise AudioError(
             f"{name}: {int((~finite).sum())} samples are NaN or infinite,"
             f" the first is sample {start + sample} of channel {channel}"
+        )
+
+
+def check_level(x: NDArray[Any], name: str) -> None:
+    """Raise :class:`AudioError` for finite samples that cannot have full scale 1."""
+    largest = max(float(x.max()), -float(x.min())) if x.size else 0.0
+    if largest > MAX_LEVEL:
+        raise AudioError(
+            f"{name}: the largest sample is {largest:g}, but full scale is 1"
+            " (divide 16-bit integers by 32768)"
         )
 
 

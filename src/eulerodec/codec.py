@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from . import audio, pretrained
-from .bitstream import EntropyTables, StreamInfo, add_tables, load_tables
+from .bitstream import EntropyTables, Metadata, StreamInfo, add_tables, load_tables
 from .bitstream.tables import TABLES_FILE
 from .decoding import FileDecoder
 from .encoded import Encoded
@@ -190,6 +190,7 @@ class Codec:
         beam: int = DEFAULT_BEAM,
         block_frames: int = BLOCK_FRAMES,
         entropy_coding: bool = False,
+        metadata: Metadata | None = None,
         progress: Progress | None = None,
     ) -> Encoded:
         """Audio to codes.
@@ -201,6 +202,7 @@ class Codec:
         - ``beam``: paths of the code search; more is slower and a little better.
         - ``entropy_coding``: the file of these codes is smaller, by how much depends on the audio;
           without it its bitrate is exactly what was asked for. The codes are the same.
+        - ``metadata``: title, comment and gain for the header. The codes are the same.
 
         Errors: :class:`AudioError` for samples or a rate that cannot be coded,
         :class:`ConfigError` for a bitrate that is not available, and for ``entropy_coding`` with
@@ -224,7 +226,11 @@ class Codec:
                 progress(min(end / x.shape[1], 1.0))
         parts.append(encoder.flush())
         info = self.stream_info(
-            stages, n_channels=len(x), sample_rate=rate, entropy_coding=entropy_coding
+            stages,
+            n_channels=len(x),
+            sample_rate=rate,
+            entropy_coding=entropy_coding,
+            metadata=metadata,
         )
         info = info.with_counts(encoder.n_samples, encoder.n_input_samples)
         return Encoded(torch.cat(parts, -1), info)
@@ -282,6 +288,7 @@ class Codec:
         sample_rate: int | None = None,
         frames_per_packet: int = 0,
         entropy_coding: bool = False,
+        metadata: Metadata | None = None,
     ) -> StreamInfo:
         """The header of a file with codes of this codec, its sample counts left open.
 
@@ -293,7 +300,7 @@ class Codec:
                 f"the weights {self.name!r} have no tables for entropy coding:"
                 " `eulerodec entropy-tables` makes them"
             )
-        return StreamInfo(
+        info = StreamInfo(
             model_id=self.name,
             weights_hash=bytes.fromhex(self.weights_sha256)[:8],
             input_sample_rate=sample_rate or self.sample_rate,
@@ -307,12 +314,14 @@ class Codec:
             if entropy_coding and self.entropy_tables
             else None,
         )
+        return info if metadata is None else info.with_metadata(metadata)
 
     def decode(
         self,
         encoded: Encoded,
         sample_rate: int | None = None,
         *,
+        apply_gain: bool = False,
         block_frames: int = BLOCK_FRAMES,
         progress: Progress | None = None,
     ) -> Tensor:
@@ -320,14 +329,17 @@ class Codec:
 
         At the rate of the input, where N is exactly the input's length, or at ``sample_rate``
         (Hz), where N = ceil(n_samples * sample_rate / input's rate). Nothing is clipped. Frames
-        that ``encoded.damage`` says are lost are concealed. Errors: :class:`WeightsError` for
+        that ``encoded.damage`` says are lost are concealed. ``apply_gain`` multiplies the audio by
+        ``encoded.metadata.gain``, as a player may. Errors: :class:`WeightsError` for
         codes made with other weights, :class:`BitstreamError` for codes that do not fit this model.
         """
         self.check_stream(encoded.info)
         rate = audio.check_sample_rate(encoded.sample_rate if sample_rate is None else sample_rate)
         codes = encoded.codes_or_lost
         n_codebooks, total = codes.shape[1:]
-        decoder = FileDecoder(self.model, encoded.info, n_codebooks, rate, block_frames)
+        decoder = FileDecoder(
+            self.model, encoded.info, n_codebooks, rate, block_frames, apply_gain=apply_gain
+        )
         parts = []
         for start in range(0, total, _FRAMES_AT_ONCE):
             parts.append(decoder.push(codes[..., start : start + _FRAMES_AT_ONCE]))
@@ -344,10 +356,16 @@ class Codec:
         *,
         beam: int = DEFAULT_BEAM,
         entropy_coding: bool = False,
+        metadata: Metadata | None = None,
     ) -> bytes:
         """Audio to the bytes of an ``.eul`` file; arguments and errors as for :meth:`encode`."""
         encoded = self.encode(
-            wav, sample_rate, bitrate_kbps=bitrate_kbps, beam=beam, entropy_coding=entropy_coding
+            wav,
+            sample_rate,
+            bitrate_kbps=bitrate_kbps,
+            beam=beam,
+            entropy_coding=entropy_coding,
+            metadata=metadata,
         )
         return encoded.to_bytes()
 

@@ -26,6 +26,7 @@ class FileDecoder:
     - ``info``: its header, whose sample counts may be open
     - ``n_codebooks``: stages of the codes that are pushed
     - ``sample_rate``: of the audio, Hz
+    - ``apply_gain``: multiply the audio by the gain in the header
 
     Memory does not grow with the file. Errors: :class:`BitstreamError`.
     """
@@ -37,11 +38,14 @@ class FileDecoder:
         n_codebooks: int,
         sample_rate: int,
         block_frames: int = BLOCK_FRAMES,
+        *,
+        apply_gain: bool = False,
     ) -> None:
         self.info = info
         self.n_frames = 0
         self._model = model
         self._rate = sample_rate
+        self._gain = info.metadata.gain if apply_gain else 1.0
         self._decoder = StreamDecoder(
             model,
             n_codebooks,
@@ -76,7 +80,7 @@ class FileDecoder:
             rest = rest[..., taken:]
             if self.info.segments and taken == room:
                 parts.append(self._end_segment())
-        return torch.cat(parts, 1)
+        return torch.cat(parts, 1) * self._gain
 
     def finish(self, info: StreamInfo, damaged: bool = False) -> Tensor:
         """The rest of the audio. ``info``: the header with the counts that are known now.
@@ -88,10 +92,12 @@ class FileDecoder:
             cut = self._at < len(self.info.segments)
             if cut and not damaged:
                 raise BitstreamError(f"the file ends after {self.n_frames} frames, inside a part")
-            return self._end_segment() if cut and self._frames else torch.zeros(info.n_channels, 0)
+            if not (cut and self._frames):
+                return torch.zeros(info.n_channels, 0)
+            return self._end_segment() * self._gain
         n_samples, n_input = decodable(self._model, info, self.n_frames, damaged)
         n_output = self._count(n_samples, n_input)
-        return self._decoder.flush(n_samples, n_output)
+        return self._decoder.flush(n_samples, n_output) * self._gain
 
     def _room(self) -> int:
         """Frames that the present segment still takes."""

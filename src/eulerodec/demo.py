@@ -19,6 +19,7 @@ from .errors import AudioError
 from .files import PathLike, write_bytes
 from .metrics import phase_error, si_sdr, spectrogram
 from .pretrained import DEFAULT_WEIGHTS
+from .streaming import file_block_frames
 
 __all__ = ["BITRATES_KBPS", "MAX_SECONDS", "SAMPLE", "run", "table"]
 
@@ -55,15 +56,16 @@ def run(
     audio.write(out / "original.wav", wav, rate)
     files = ["original.wav"]
     rows, decoded = [], {}
+    block = file_block_frames(len(wav))  # as the command line codes files
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         codec.decompress(codec.compress(wav[:, :rate], rate, BITRATES_KBPS[0]))  # warm up
         for kbps in BITRATES_KBPS:
             start = time.perf_counter()
-            data = codec.compress(wav, rate, kbps)
+            data = codec.encode(wav, rate, bitrate_kbps=kbps, block_frames=block).to_bytes()
             middle = time.perf_counter()
-            coded, _ = codec.decompress(data)
+            coded = codec.decode(Encoded.from_bytes(data), block_frames=block)
             end = time.perf_counter()
             write_bytes(out / f"{kbps}kbps.eul", data)
             audio.write(out / f"{kbps}kbps.wav", coded, rate)

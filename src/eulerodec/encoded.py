@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from . import bitstream
-from .bitstream import Damage, StreamInfo
+from .bitstream import Damage, Metadata, StreamInfo
 from .concealment import LOST
 from .errors import ConfigError
 
@@ -69,6 +69,11 @@ class Encoded:
     @property
     def duration_s(self) -> float:
         return self.n_samples / self.sample_rate
+
+    @property
+    def metadata(self) -> Metadata:
+        """Title, comment and gain of the file."""
+        return self.info.metadata
 
     @property
     def codes_or_lost(self) -> Tensor:

@@ -348,6 +348,7 @@ def checked_samples(wav: ArrayLike | Tensor) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):
         x = np.ascontiguousarray(x, dtype=np.float32)
     audio.check_finite(x, "audio in single precision")
+    audio.check_level(x, "audio")
     return x
 
 

@@ -159,7 +159,7 @@ def test_a_cut_of_everything_is_the_file():
 )
 def test_an_empty_range(start, stop):
     data, _ = make_stream(14)
-    with pytest.raises(BitstreamError, match=r"nothing to cut of 0\.147 s"):
+    with pytest.raises(BitstreamError, match=r"has nothing of the file, it is 0\.147 s long"):
         cut(data, start, stop)
 
 

@@ -18,7 +18,7 @@ from eulerodec.bitstream.convert import (
     loads,
     read,
 )
-from eulerodec.bitstream.edit import concat_files, cut_file, read_range
+from eulerodec.bitstream.edit import concat_files, cut_file, plan_range, read_range
 from eulerodec.bitstream.fields import Metadata, Segment
 from eulerodec.bitstream.info import StreamInfo
 from eulerodec.bitstream.reader import EulReader
@@ -45,6 +45,7 @@ __all__ = [
     "dumps",
     "load_tables",
     "loads",
+    "plan_range",
     "read",
     "read_range",
 ]

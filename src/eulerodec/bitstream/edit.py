@@ -19,7 +19,7 @@ from eulerodec.bitstream.source import ReadableBytes
 from eulerodec.bitstream.writer import EulWriter, WritableBytes
 from eulerodec.errors import BitstreamError
 
-__all__ = ["concat_files", "cut_file", "read_range"]
+__all__ = ["concat_files", "cut_file", "plan_range", "read_range"]
 
 # Frames on each side whose audio the resampler may look at. The filters of a very good one reach
 # 300 samples to each side going to 8 kHz, 700 going to 3 kHz; these are 2112 at 24 kHz.
@@ -38,7 +38,7 @@ def read_range(
     Errors: :class:`BitstreamError` for an empty range, a pipe, or damage in what is needed.
     """
     reader = EulReader(source, n_codebooks=n_codebooks)
-    info, ranges = _plan(reader, start, stop)
+    info, ranges = plan_range(reader, start, stop)
     none = np.zeros((info.n_channels, reader.n_codebooks, 0), np.int64)
     codes = np.concatenate([none, *(reader.read_frames(a, b) for a, b in ranges)], axis=2)
     return EulFile(info.replace(n_codebooks=reader.n_codebooks), codes)
@@ -49,7 +49,7 @@ def cut_file(
 ) -> StreamInfo:
     """Write the range of :func:`read_range` as a file of its own; the new header."""
     reader = EulReader(source)
-    info, ranges = _plan(reader, start, stop)
+    info, ranges = plan_range(reader, start, stop)
     with EulWriter(sink, info) as writer:
         for first, last in ranges:
             for codes in reader.iter_frames(first, last):
@@ -94,15 +94,21 @@ def concat_files(
     return writer.info
 
 
-def _plan(reader: EulReader, start: int, stop: int | None) -> tuple[StreamInfo, Ranges]:
-    """The header of a range of samples, and the frames to copy."""
+def plan_range(reader: EulReader, start: int, stop: int | None = None) -> tuple[StreamInfo, Ranges]:
+    """What :func:`read_range` reads: the header of the range, and (first, last + 1) of its frames.
+
+    Codes are not read for this. Errors: as there.
+    """
     n_frames = reader.scan()
     info = reader.info
     total = info.n_input_samples or 0
-    stop = total if stop is None else min(stop, total)
+    asked = max(start, total) if stop is None else stop
+    stop = min(asked, total)
     if not 0 <= start < stop and not (start == stop == total == 0):
-        at = [f"{number / info.input_sample_rate:.3f}" for number in (start, stop, total)]
-        raise BitstreamError(f"from {at[0]} s to {at[1]} s there is nothing to cut of {at[2]} s")
+        at = [f"{number / info.input_sample_rate:.3f}" for number in (start, asked, total)]
+        raise BitstreamError(
+            f"{at[0]} s to {at[1]} s has nothing of the file, it is {at[2]} s long"
+        )
     if (start, stop) == (0, total):
         return info, [(0, n_frames)]
     segments: list[Segment] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -82,8 +83,8 @@ class EulReader:
 
     @property
     def bytes_read(self) -> int:
-        """Bytes consumed so far; the size of the file once all of it is read in order."""
-        return self._source.position
+        """Bytes consumed so far, without those that were passed over; the size of a whole file."""
+        return self._source.consumed
 
     def packets(self) -> Iterator[Packet]:
         """The packets that are left, in order; a single pass over the file."""
@@ -132,6 +133,13 @@ class EulReader:
 
     def iter_frames(self, start: int, stop: int) -> Iterator[npt.NDArray[np.int64]]:
         """The same as :meth:`read_frames`, packet by packet."""
+        return (packet.codes for packet in self.iter_range(start, stop))
+
+    def iter_range(self, start: int, stop: int) -> Iterator[Packet]:
+        """The packets with frames ``start`` to ``stop``, cut to these; errors: :meth:`read_frames`.
+
+        With ``recover``, packets that are lost come as such.
+        """
         if not 0 <= start <= stop:
             raise BitstreamError(f"frames {start} to {stop} are no range")
         if start == stop:
@@ -139,7 +147,9 @@ class EulReader:
         self.seek(start)
         for packet in self._stream:
             first, count = packet.start_frame, packet.codes.shape[2]
-            yield packet.codes[:, :, max(start - first, 0) : stop - first]
+            skip = max(start - first, 0)
+            codes = packet.codes[:, :, skip : stop - first]
+            yield replace(packet, start_frame=first + skip, codes=codes)
             if first + count >= stop:
                 return
         raise BitstreamError(f"frame {stop - 1} is after the end, there are {self.n_frames}")

@@ -14,7 +14,7 @@ class ReadableBytes(Protocol):
 
 
 class Source:
-    """A file with a look-ahead buffer; ``position`` counts the bytes that were consumed.
+    """A file with a look-ahead buffer: ``position`` in it, ``consumed`` bytes in all, seeks or not.
 
     Positions count from where the file stood at first, so that a stream may lie inside a file.
     """
@@ -22,7 +22,7 @@ class Source:
     def __init__(self, fileobj: ReadableBytes) -> None:
         self.file: Any = fileobj
         self._buffer = bytearray()
-        self.position = 0
+        self.position = self.consumed = 0
         can_seek = getattr(fileobj, "seekable", None)
         self.seekable: bool = bool(can_seek and can_seek())
         self._base: int = self.file.tell() if self.seekable else 0
@@ -54,6 +54,7 @@ class Source:
         size = min(size, len(self._buffer))
         del self._buffer[:size]
         self.position += size
+        self.consumed += size
         return size
 
     def take(self, size: int) -> bytes:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -19,7 +21,37 @@ if TYPE_CHECKING:
     from ..bitstream import StreamInfo
     from ..bitstream.writer import WritableBytes
 
-__all__ = ["advised", "edit", "named", "open_stream", "tables_option"]
+__all__ = [
+    "Seconds",
+    "advised",
+    "edit",
+    "named",
+    "open_stream",
+    "sample_range",
+    "tables_option",
+]
+
+
+class Seconds(click.ParamType):
+    """``90``, ``1:30`` or ``0:01:30.25`` as exact seconds."""
+
+    name = "time"
+
+    def convert(
+        self, value: str | Fraction, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Fraction:
+        if isinstance(value, Fraction):
+            return value
+        found = re.fullmatch(r"(?:(?:(\d{1,9}):)?(\d{1,9}):)?(\d{1,9}(?:\.\d{0,99})?)", value)
+        if not found:
+            self.fail(f"{value!r} is no time: use seconds (90.5) or H:MM:SS (0:01:30.5)")
+        hours, minutes, seconds = (Fraction(part or 0) for part in found.groups())
+        return hours * 3600 + minutes * 60 + seconds
+
+
+def sample_range(start: Fraction, stop: Fraction | None, rate: int) -> tuple[int, int | None]:
+    """Times of ``--from`` and ``--to`` as the nearest samples."""
+    return round(start * rate), None if stop is None else round(stop * rate)
 
 
 def _load_tables(ctx: click.Context, param: click.Parameter, value: str | None) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import BinaryIO
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import IO
 
 import numpy as np
 import torch
 
 from .. import audio
-from ..bitstream import EulReader, EulWriter
+from ..bitstream import EulReader, EulWriter, Metadata, Packet, StreamInfo, plan_range
 from ..codec import Codec
 from ..concealment import LOST
 from ..decoding import FileDecoder
@@ -18,6 +20,7 @@ from ..pretrained import DEFAULT_WEIGHTS
 from ..quantize import DEFAULT_BEAM
 from ..streaming import BLOCK_FRAMES, file_block_frames
 from ._common import Job, Result
+from ._edit import sample_range
 from ._progress import FileProgress
 
 __all__ = ["LIVE_PACKET_FRAMES", "decode_file", "encode_file", "load_codec"]
@@ -40,6 +43,7 @@ def encode_file(
     beam: int | None,
     packet_frames: int,
     entropy: bool,
+    metadata: Metadata,
     block_frames: int | None,
     many: bool,
     progress: FileProgress,
@@ -67,6 +71,7 @@ def encode_file(
             sample_rate=rate,
             frames_per_packet=packet_frames,
             entropy_coding=entropy,
+            metadata=metadata,
         )
         if n_total is not None:
             n_model = audio.resampled_length(n_total, rate, codec.sample_rate)
@@ -99,25 +104,34 @@ def encode_file(
 
 def decode_file(
     codec: Codec,
-    source: BinaryIO,
+    source: IO[bytes],
     job: Job,
     *,
     stages: int | None,
     sample_rate: int | None,
     subtype: str,
     recover: bool,
+    part: tuple[Fraction, Fraction | None] | None,
+    apply_gain: bool,
     block_frames: int | None,
     many: bool,
     progress: FileProgress,
 ) -> Result:
-    """``.eul`` to WAV in constant memory, as the packets arrive; arguments as for encoding."""
+    """``.eul`` to WAV in constant memory, as the packets arrive; arguments as for encoding.
+
+    ``part``: only from so many seconds to so many, the end if None; ``source`` must then seek.
+    """
     start = time.perf_counter()
     reader = EulReader(source, n_codebooks=stages, recover=recover)
-    info = reader.info
-    codec.check_stream(info)
+    codec.check_stream(reader.info)
+    info, packets = reader.info, reader.packets()
+    if part is not None:
+        info, packets = _part(reader, *part)
     rate = sample_rate or info.input_sample_rate
     block_frames = block_frames or _block_frames(job, info.n_channels)
-    decoder = FileDecoder(codec.model, info, reader.n_codebooks, rate, block_frames)
+    decoder = FileDecoder(
+        codec.model, info, reader.n_codebooks, rate, block_frames, apply_gain=apply_gain
+    )
     if many:
         job.make_folder()
     # a damaged file may hold less than it says
@@ -125,14 +139,15 @@ def decode_file(
     with audio.open_output(
         job.target, rate, info.n_channels, subtype=subtype, n_samples=n_samples
     ) as wav:
-        for packet in reader.packets():
+        for packet in packets:
             codes = np.full_like(packet.codes, LOST) if packet.lost else packet.codes
             wav.write(decoder.push(codes).numpy())
             if is_pipe(job.target):
                 wav.flush()
             if info.duration_s:
                 progress(min(decoder.n_frames / (info.frame_rate * info.duration_s), 1.0))
-        wav.write(decoder.finish(reader.info, bool(reader.damage)).numpy())
+        end = reader.info if part is None else info
+        wav.write(decoder.finish(end, bool(reader.damage)).numpy())
     seconds = wav.n_samples / rate
     return {
         "bytes": reader.bytes_read,
@@ -145,6 +160,14 @@ def decode_file(
         "speed": seconds / _since(start),
         "damage": [damage.message for damage in reader.damage],
     }
+
+
+def _part(
+    reader: EulReader, start: Fraction, stop: Fraction | None
+) -> tuple[StreamInfo, Iterator[Packet]]:
+    """The header of a part of a file, and its packets."""
+    info, ranges = plan_range(reader, *sample_range(start, stop, reader.info.input_sample_rate))
+    return info, (packet for a, b in ranges for packet in reader.iter_range(a, b))
 
 
 def _block_frames(job: Job, n_channels: int) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from fractions import Fraction
 
 import click
@@ -10,25 +9,8 @@ import click
 from ..errors import ConfigError
 from ..files import is_pipe
 from ._common import Job, Result, check_distinct, run_jobs
-from ._edit import edit, named, open_stream, tables_option
+from ._edit import Seconds, edit, named, open_stream, sample_range, tables_option
 from ._progress import FileProgress
-
-
-class Seconds(click.ParamType):
-    """``90``, ``1:30`` or ``0:01:30.25`` as exact seconds."""
-
-    name = "time"
-
-    def convert(
-        self, value: str | Fraction, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Fraction:
-        if isinstance(value, Fraction):
-            return value
-        found = re.fullmatch(r"(?:(?:(\d{1,9}):)?(\d{1,9}):)?(\d{1,9}(?:\.\d{0,99})?)", value)
-        if not found:
-            self.fail(f"{value!r} is no time: use seconds (90.5) or H:MM:SS (0:01:30.5)")
-        hours, minutes, seconds = (Fraction(part or 0) for part in found.groups())
-        return hours * 3600 + minutes * 60 + seconds
 
 
 @click.command()
@@ -62,7 +44,7 @@ def cut(
         with open_stream(job.source) as stream, named(job.source):
             rate = bitstream.EulReader(stream).info.input_sample_rate
             stream.seek(0)
-            first, last = round(start * rate), None if stop is None else round(stop * rate)
+            first, last = sample_range(start, stop, rate)
             return edit(job, lambda sink: bitstream.cut_file(stream, sink, first, last))
 
     job = Job(source, output)

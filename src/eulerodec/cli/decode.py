@@ -6,13 +6,15 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from typing import BinaryIO
+from fractions import Fraction
+from typing import IO
 
 import click
 
 from ..errors import BitstreamError, ConfigError, WeightsError
 from ..files import is_pipe, read_bytes
 from ._common import Job, Result, block_option, plan_jobs, run_jobs, weights_options
+from ._edit import Seconds, open_stream
 from ._progress import FileProgress
 
 
@@ -24,6 +26,9 @@ from ._progress import FileProgress
 @click.option("--sample-rate", type=int, metavar="HZ", help="Output rate; the input's by default.")
 @click.option("--bitrate", type=float, help="Use only so many kbps of each channel of the file.")
 @click.option("--float", "as_float", is_flag=True, help="32-bit float samples, not 16-bit.")
+@click.option("--from", "start", type=Seconds(), help="Only from here: seconds or H:MM:SS.")
+@click.option("--to", "stop", type=Seconds(), help="Only up to here; the end by default.")
+@click.option("--apply-gain", is_flag=True, help="Apply the gain in the header of the file.")
 @click.option("--recover", is_flag=True, help="Decode what can be read of a damaged file.")
 @block_option
 @weights_options
@@ -36,6 +41,9 @@ def decode(
     sample_rate: int | None,
     bitrate: float | None,
     as_float: bool,
+    start: Fraction | None,
+    stop: Fraction | None,
+    apply_gain: bool,
     recover: bool,
     block_frames: int | None,
     weights: str | None,
@@ -47,6 +55,9 @@ def decode(
 
     IN is an .eul file, a folder (searched, its tree is kept), or - for standard input. The output
     has exactly the length and the sample rate of the audio that was encoded.
+
+    With --from or --to only what is needed of a file is read and decoded; the samples are those of
+    the whole.
     """
     from .. import audio
 
@@ -60,16 +71,17 @@ def decode(
 
     codec = load_codec(weights, threads, device)
     stages = None if bitrate is None else codec.n_codebooks_for(bitrate)
+    part = None if start is None and stop is None else (start or Fraction(0), stop)
     subtype = "FLOAT" if as_float else "PCM_16"
 
     def work(job: Job, progress: FileProgress) -> Result:
         name = "standard input" if is_pipe(job.source) else job.source
-        with _open(job.source) as source:
+        with open_stream(job.source) if part else _open(job.source) as source:
             try:
                 result = decode_file(
                     codec, source, job, stages=stages, sample_rate=sample_rate,
-                    subtype=subtype, recover=recover, block_frames=block_frames,
-                    many=len(jobs) > 1, progress=progress,
+                    subtype=subtype, recover=recover, part=part, apply_gain=apply_gain,
+                    block_frames=block_frames, many=len(jobs) > 1, progress=progress,
                 )  # fmt: skip
             except (BitstreamError, WeightsError) as error:
                 text = str(error).replace("recover=True", "--recover")
@@ -82,7 +94,7 @@ def decode(
 
 
 @contextlib.contextmanager
-def _open(path: str) -> Iterator[BinaryIO]:
+def _open(path: str) -> Iterator[IO[bytes]]:
     """An ``.eul`` file, or standard input for ``-``, as it arrives."""
     if is_pipe(path):
         yield sys.stdin.buffer

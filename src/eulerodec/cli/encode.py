@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ..errors import ConfigError
+from ..errors import BitstreamError, ConfigError
 from ..files import is_pipe
 from ._common import Job, Result, block_option, plan_jobs, run_jobs, weights_options
 from ._progress import FileProgress
@@ -42,6 +42,14 @@ from ._progress import FileProgress
     is_flag=True,
     help="Smaller files with the same codes; the size then depends on the audio.",
 )
+@click.option("--title", default="", metavar="TEXT", help="Title in the header.")
+@click.option(
+    "--gain",
+    type=float,
+    default=0.0,
+    metavar="DB",
+    help="Gain in the header, for players; `decode --apply-gain` applies it.",
+)
 @block_option
 @weights_options
 @click.option("--json", "as_json", is_flag=True, help="Results as JSON on standard output.")
@@ -54,6 +62,8 @@ def encode(
     beam: int | None,
     packet_frames: int,
     entropy: bool,
+    title: str,
+    gain: float,
     block_frames: int | None,
     weights: str | None,
     threads: int | None,
@@ -66,9 +76,14 @@ def encode(
     tree is kept), or - for standard input. WAV in a pipe is encoded as it arrives.
     """
     from ..audio import AUDIO_SUFFIXES
+    from ..bitstream import Metadata
 
     if as_json and is_pipe(output):
         raise ConfigError("--json and -o - both need standard output")
+    try:
+        metadata = Metadata(title=title, gain_db=gain)
+    except BitstreamError as error:
+        raise ConfigError(f"--title or --gain: {error}") from error
     jobs = plan_jobs(inputs, output, suffixes=AUDIO_SUFFIXES, new_suffix=".eul")
 
     from ._load import encode_file, load_codec
@@ -79,7 +94,7 @@ def encode(
     def work(job: Job, progress: FileProgress) -> Result:
         return encode_file(
             codec, job, stages, beam=beam, packet_frames=packet_frames, entropy=entropy,
-            block_frames=block_frames, many=len(jobs) > 1, progress=progress,
+            metadata=metadata, block_frames=block_frames, many=len(jobs) > 1, progress=progress,
         )  # fmt: skip
 
     ctx.exit(run_jobs(jobs, work, verb="encode", as_json=as_json))

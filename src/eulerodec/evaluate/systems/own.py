@@ -50,14 +50,24 @@ class Own(System):
         return {"weights_sha256": self._sha256, "beam": str(self.beam)}
 
     def code(self, wav: Signal) -> Coded:
+        from ...encoded import Encoded
+        from ...streaming import FILE_BLOCK_FRAMES
+
         codec = _codec(self.directory, self._sha256)
         with work_folder() as folder:
             file = folder / "clip.eul"
-            file.write_bytes(codec.compress(wav, SAMPLE_RATE, self.kbps, beam=self.beam))
+            encoded = codec.encode(
+                wav,
+                SAMPLE_RATE,
+                bitrate_kbps=self.kbps,
+                beam=self.beam,
+                block_frames=FILE_BLOCK_FRAMES,
+            )
+            file.write_bytes(encoded.to_bytes())
             data = file.read_bytes()
-        decoded, rate = codec.decompress(data)
+        decoded = codec.decode(Encoded.from_bytes(data), block_frames=FILE_BLOCK_FRAMES)
         header = bitstream.EulReader(io.BytesIO(data)).bytes_read  # it has read no more yet
-        return Coded(decoded[0].numpy().astype(np.float32), rate, len(data) - header, len(data))
+        return Coded(decoded[0].numpy(), SAMPLE_RATE, len(data) - header, len(data))
 
 
 class Reference(System):
