@@ -28,7 +28,7 @@ def nan_wav() -> None:
 
 
 def loud_wav() -> None:
-    soundfile.write("bad.wav", 32768 * speech(100).T, 24_000, subtype="FLOAT")
+    soundfile.write("bad.wav", 32768 * speech(5000).T, 24_000, subtype="FLOAT")
 
 
 def cut_wav() -> None:
