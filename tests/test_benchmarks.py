@@ -55,8 +55,8 @@ def test_json_is_one_object_with_all_numbers(speed, capsys):
     # greedy search: one product of R^16 with 2048 codes for every stage and frame
     frames = model.n_frames(7200) / 0.3
     assert own["search_gmacs"] == pytest.approx(
-            (1 + 11 * speed.default_beam()) * 2048 * 16 * frames * 1e-9
-        )
+        (1 + 11 * speed.default_beam()) * 2048 * 16 * frames * 1e-9
+    )
 
 
 def test_with_a_peer_there_are_ratios(speed, monkeypatch):
