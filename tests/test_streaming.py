@@ -430,20 +430,21 @@ def test_wav_in_a_pipe_is_read_as_libsndfile_reads_it(subtype, channels, monkeyp
 @pytest.mark.usefixtures("here")
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads Linux's /proc")
 def test_memory_does_not_grow_with_the_file(w):
-    """Peak resident memory after files of 60 s, where it has settled, and of 5 times that."""
+    """Peak resident memory after files of 60 s, and of 7 times that."""
     code = """if True:
         import re, sys
         from eulerodec.cli import main
-        for seconds in (60, 300):
+        for seconds in (60, 420):
             for argv in (["encode", f"{seconds}.wav", "-o", "a.eul"],
                          ["decode", "a.eul", "-o", "b.wav"]):
                 assert main([*argv, *sys.argv[1:]]) == 0
             status = open("/proc/self/status").read()
             print(re.search(r"VmHWM:\\s*(\\d+)", status)[1])
     """
-    for seconds in (60, 300):
+    for seconds in (60, 420):
         put(f"{seconds}.wav", seconds * 24_000)
     command = [sys.executable, "-c", code, *w]
     done = subprocess.run(command, capture_output=True, check=True)
     short, long = map(int, done.stdout.split())
-    assert long - short < 8000  # kB; 240 s of float samples alone are 23 MB
+    # kB; 360 s of float samples alone are 35 MB, and allocators settle late, with steps of 13 MB
+    assert long - short < 20_000
