@@ -76,6 +76,13 @@ def test_decode_at_another_rate_and_bitrate(w, codec: Codec):
     assert np.array_equal(y, codec.decode(low, 24_000, **blocks).numpy())
 
 
+def test_info_names_the_weights_it_is_asked_for(w, capsys):
+    assert main(["info", w[1]]) == 0
+    by_name = capsys.readouterr().out
+    assert main(["info", *w]) == 0
+    assert capsys.readouterr().out == by_name and w[1] in by_name
+
+
 def test_folders_keep_their_tree(w, capsys):
     put("in/one.wav")
     put("in/deep/er/two.wav")

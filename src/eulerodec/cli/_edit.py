@@ -25,6 +25,7 @@ __all__ = [
     "Seconds",
     "advised",
     "edit",
+    "load_weights_tables",
     "named",
     "open_stream",
     "sample_range",
@@ -54,12 +55,17 @@ def sample_range(start: Fraction, stop: Fraction | None, rate: int) -> tuple[int
     return round(start * rate), None if stop is None else round(stop * rate)
 
 
+def load_weights_tables(weights: str) -> None:
+    """Makes the entropy coder's tables of these weights known, if they have any."""
+    from ..bitstream import load_tables
+    from ..pretrained import find_weights
+
+    load_tables(find_weights(weights))
+
+
 def _load_tables(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
     if value is not None:
-        from ..bitstream import load_tables
-        from ..pretrained import find_weights
-
-        load_tables(find_weights(value))
+        load_weights_tables(value)
 
 
 def tables_option(command: Any) -> Any:

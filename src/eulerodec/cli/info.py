@@ -11,21 +11,30 @@ import click
 from ..errors import BitstreamError
 from ..files import is_pipe
 from ._common import print_json
-from ._edit import named, open_stream, tables_option
+from ._edit import load_weights_tables, named, open_stream
 
 
 @click.command()
 @click.argument("target", metavar="[FILE.eul|WEIGHTS]", required=False)
-@tables_option
+@click.option(
+    "--weights",
+    metavar="DIR",
+    help="Weights to describe, or with the tables of an entropy coded FILE.eul.",
+)
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
 @click.pass_context
-def info(ctx: click.Context, target: str | None, as_json: bool) -> None:
+def info(ctx: click.Context, target: str | None, weights: str | None, as_json: bool) -> None:
     """Describe an .eul file (checking all of it), or weights.
 
     Without an argument the bundled weights are described. A damaged file is described as far as it
     can be read, and the exit code is 3.
     """
-    facts = _stream_facts(target) if target and _is_stream(target) else _weights_facts(target)
+    if target and _is_stream(target):
+        if weights:
+            load_weights_tables(weights)
+        facts = _stream_facts(target)
+    else:
+        facts = _weights_facts(target or weights)
     if as_json:
         print_json(facts)
     else:
