@@ -166,7 +166,7 @@ class Codec:
             latency_ms=model.latency_ms,
             block_frames=BLOCK_FRAMES,
             buffering_ms=1000 * buffering_s(model),
-            stage_perplexity=tuple(round(p, 1) for p in model.quantizer.perplexity().tolist()),
+            stage_perplexity=tuple(round(p, 1) for p in model.perplexity().tolist()),
             about=self._about,
         )
 

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .model import EuleroDec
+from .model import EuleroDec, Latents
 from .nn import expand
 
 __all__ = ["LOST", "Concealer", "ConcealmentState"]
@@ -62,11 +62,13 @@ class Concealer:
         time = torch.arange((self._n_plan + 1) * hop, device=model.stft.window.device) / rate
         self._fade = ((FADE_S - time) / (FADE_S - HOLD_S)).clamp(0.0, 1.0)
 
-    def __call__(self, z: Tensor, lost: list[bool], state: ConcealmentState) -> Tensor:
-        """The next latents of a stream, planar [B, 2D, t], without their lost frames.
+    def __call__(self, latents: Latents, lost: list[bool], state: ConcealmentState) -> Latents:
+        """The next latents of a stream, of t frames, without their lost frames.
 
-        ``lost``: one flag for each of the t frames, for all items alike.
+        ``lost``: one flag for each of the t frames, for all items alike.  Energies need nothing of
+        their own: they are foretold from the latents, as they always are.
         """
+        z = latents.z
         past = z.new_zeros(*z.shape[:2], self._n_past) if state.past is None else state.past
         if any(lost):
             z = z.clone()
@@ -83,7 +85,14 @@ class Concealer:
                 state.plan = None
             past = torch.cat([past, z[..., start:at]], -1)[..., -self._n_past :]
         state.past = past
-        return z
+        if not any(lost):
+            return Latents(z, latents.before, latents.vectors)
+        gone = torch.tensor(lost, device=z.device)
+        return Latents(
+            z,
+            [torch.where(gone, z, before) for before in latents.before],
+            [torch.where(gone, 0.0, vectors) for vectors in latents.vectors],
+        )
 
     def _extrapolate(self, past: Tensor) -> Tensor:
         """Latents that go on after ``past`` and fade out, planar [B, 2D, n_plan]."""

@@ -11,6 +11,10 @@ Encoder and decoder are each the sum of two paths.
   convolutions, 2x2-whitening and axial attention, and adds what a linear transform cannot know.  It
   starts at zero.
 
+Some stages of codes hold the energies of frequency bands (:mod:`eulerodec.energies`); the decoder
+brings its bands near to them, with its own spectrum where it has one and with noise where it has
+none.
+
 All inner tensors are planar (see :mod:`eulerodec.nn.planar`): [B, 2C, T], real parts first.
 """
 
@@ -27,6 +31,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .energies import EnergyCoder, EnergyState
 from .errors import ConfigError
 from .nn import (
     STFT,
@@ -45,6 +50,7 @@ from .nn import (
     delay,
     expand,
     magnitude,
+    scale_planar,
 )
 from .quantize import DEFAULT_BEAM, ResidualVQ
 
@@ -69,6 +75,8 @@ class ModelConfig:
         sample_rate: Hz.
         hop_length: samples per latent frame (frame_rate = sample_rate / hop_length).
         n_codebooks, codebook_size: residual stages, codes per stage.
+        energy_stages: which of the stages, counted from 0, code band energies instead of latents.
+        energy_channels: width of the network that foretells them.
         latent_dim: complex dimensions D of a latent.
         latent_exponent: compression of the transform's complex pairs before quantisation.
         feature_exponent: compression of the STFT that the network path sees and corrects.
@@ -89,6 +97,8 @@ class ModelConfig:
     hop_length: int = 264
     n_codebooks: int = 12
     codebook_size: int = 2048
+    energy_stages: tuple[int, ...] = (5, 11)
+    energy_channels: int = 192
     latent_dim: int = 64
     latent_exponent: float = 0.75
     feature_exponent: float = 0.5
@@ -109,6 +119,12 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "attention_window", tuple(self.attention_window))
+        stages = tuple(self.energy_stages)
+        object.__setattr__(self, "energy_stages", stages)
+        if list(stages) != sorted({k for k in stages if 0 < k < self.n_codebooks}):
+            raise ConfigError(
+                f"energy_stages={list(stages)}: they must rise, from 1 to {self.n_codebooks - 1}"
+            )
         for name in ("encoder_channels", "decoder_channels"):
             step = math.lcm(self.bands * self.frequency_heads, self.time_heads)
             if getattr(self, name) % step:
@@ -152,6 +168,7 @@ class ModelConfig:
         """A very small network with the full rates and codebook sizes, for tests."""
         return cls(
             latent_dim=8,
+            energy_channels=16,
             encoder_channels=16,
             decoder_channels=16,
             encoder_blocks=2,
@@ -226,6 +243,26 @@ class DecoderState:
     latents: History | None = None
     level: History | None = None
     level_skip: History | None = None
+    bands: History | None = None
+    bands_skip: History | None = None
+    missing: History | None = None
+    noise: History | None = None
+    energies: EnergyState | None = None
+
+
+@dataclass
+class Latents:
+    """What codes stand for, before the decoder network.
+
+    Attributes:
+        z: sum of the latent stages, planar ``[B, 2D, T]``.
+        before: for each energy stage that is there, the sum of those before it (z if none is).
+        vectors: for each energy stage that is there, its code vectors ``[B, bands, T]``.
+    """
+
+    z: Tensor
+    before: list[Tensor]
+    vectors: list[Tensor]
 
 
 def local_level(x: Tensor, right: int, past: History | None = None) -> Tensor:
@@ -361,7 +398,7 @@ class Trunk(nn.Module):
     ) -> Tensor:
         x = self.in_proj(x)
         if gain is not None:
-            x = scale_channels(x, (1.0 + gain).to(x.dtype))
+            x = scale_planar(x, (1.0 + gain).to(x.dtype))
         for k, layer in enumerate(self._residuals):
             x = layer(x, states[k] if states else None)
         return x
@@ -425,10 +462,11 @@ class Decoder(nn.Module):
     tilt: Tensor
     latent_scale: Tensor
 
-    def __init__(self, config: ModelConfig, stft: STFT) -> None:
+    def __init__(self, config: ModelConfig, stft: STFT, energies: EnergyCoder | None) -> None:
         super().__init__()
         self.config = config
         self._stft = [stft]  # shared with the model, not a child of this module
+        self._energies = [energies]
         bins, pairs = config.n_fft // 2 + 1, config.hop_length // 2
         width = config.decoder_channels
         self.expand = WidelyLinearConv1d(config.latent_dim, pairs, 1, bias=False)
@@ -445,6 +483,9 @@ class Decoder(nn.Module):
         self.gain_proj = nn.Conv1d(width, bins, 1)
         nn.init.zeros_(self.gain_proj.weight)
         nn.init.zeros_(cast(Tensor, self.gain_proj.bias))
+        self.repair: EnergyRepair | None = None
+        if energies is not None:
+            self.repair = EnergyRepair(config, energies, width, bins)
         self.register_buffer("tilt", torch.ones(bins))
         self.register_buffer("latent_scale", torch.ones(config.latent_dim))
         self.right = min(1, config.decoder_look_ahead)
@@ -454,7 +495,13 @@ class Decoder(nn.Module):
 
     def start(self, clock: Clock) -> DecoderState:
         """State for a stream."""
-        return DecoderState(clock, self.trunk.start(clock, 1 + self.right), *_histories(8))
+        energies = self._energies[0]
+        return DecoderState(
+            clock,
+            self.trunk.start(clock, 1 + self.right),
+            *_histories(12),
+            energies=energies.start(clock, 0) if energies else None,
+        )
 
     def transform_path(self, z: Tensor, past: History | None = None) -> Tensor:
         """The lapped transform codec's spectrum, planar ``[B, 2F, T]``, float32.
@@ -467,31 +514,115 @@ class Decoder(nn.Module):
             pairs = expand(self.expand(z.float()), self.config.latent_exponent)
             return stft.reanalysis(self.transform(pairs), past)
 
-    def forward(self, z: Tensor, n_codebooks: Tensor, state: DecoderState | None = None) -> Tensor:
-        """``n_codebooks``: int ``[B]``, stages that z was summed from (0: not quantised).
+    def forward(
+        self,
+        z: Tensor,
+        bands: Tensor | None,
+        n_codebooks: Tensor,
+        state: DecoderState | None = None,
+    ) -> Tensor:
+        """The spectrum that is heard.
 
         With ``state``: the next block of a stream, late by ``look_ahead`` frames.
+
+        Args:
+            z: latents.
+            bands: log10 energies ``[B, bands, T]``; None without energy stages.
+            n_codebooks: int ``[B]``, stages of codes (0: not quantised).
         """
         if z.shape[-1] == 0:
             return z.new_zeros(z.shape[0], 2 * self._stft[0].n_bins, 0)
         s, right, depth = state or DecoderState(), self.right, self.trunk.look_ahead
         z = clip(z, 0, s.clock)  # a block may be filled up beyond the end
-        base = compress(self.transform_path(z, s.transform), self.config.feature_exponent)
-        base = clip(base, 1, s.clock)
+        spectrum = clip(self.transform_path(z, s.transform), 1, s.clock)
+        base = compress(spectrum, self.config.feature_exponent)
         level = local_level(base, right, s.base_level)
         base = delay(base, right, s.base)
         z_level = delay(local_level(z, right, s.level), 1, s.level_skip)
         latents = delay(z, 1 + right, s.latents) / z_level
         latents = scale_channels(latents, 1.0 / self.latent_scale)
         features = cat_planar(scale_channels(base / level, 1.0 / self.tilt), latents)
-        h = self.trunk(features, self.stage_gain(n_codebooks), s.trunk)
+        gain = self.stage_gain(n_codebooks)[:, :, None]
+        if self.repair is not None:
+            assert bands is not None
+            bands = delay(bands, 1, s.bands)
+            missing = delay(self.repair.missing(spectrum, bands), right, s.missing)
+            bands = delay(bands, right, s.bands_skip)
+            gain = gain + self.repair.condition(missing, bands, level)
+        h = self.trunk(features, gain, s.trunk)
         base = delay(base, depth, s.base_skip)
         level = delay(level, depth, s.base_level_skip)
         residual = scale_channels(self.out_proj(h).float(), self.tilt) * level
         # modulus gate on the output: restores (or lowers) energy without touching the phase
-        gain = torch.exp(self.gain_proj(magnitude(h).to(h.dtype)).float().clamp(-3.0, 3.0))
-        corrected = base * torch.cat([gain, gain], 1) + residual
-        return expand(corrected, self.config.feature_exponent)
+        moduli = magnitude(h).to(h.dtype)
+        gain = torch.exp(self.gain_proj(moduli).float().clamp(-3.0, 3.0))
+        corrected = scale_planar(base, gain) + residual
+        if self.repair is None:
+            return expand(corrected, self.config.feature_exponent)
+        assert bands is not None
+        noise = delay(torch.cat([latents, bands], 1), depth, s.noise)
+        latents, bands = noise.split([latents.shape[1], bands.shape[1]], 1)
+        corrected = corrected + self.repair.noise(latents, bands, moduli)
+        return self.repair(expand(corrected, self.config.feature_exponent), bands, moduli)
+
+
+class EnergyRepair(nn.Module):
+    """What the decoder does with the band energies; every gain is real, so phases turn along."""
+
+    carrier: Tensor
+
+    def __init__(self, config: ModelConfig, energies: EnergyCoder, width: int, bins: int) -> None:
+        super().__init__()
+        self._energies = [energies]
+        self._exponent = config.feature_exponent
+        n = energies.n_bands
+        self.condition_proj = nn.Conv1d(2 * n, width, 1)
+        nn.init.zeros_(self.condition_proj.weight)
+        nn.init.zeros_(cast(Tensor, self.condition_proj.bias))
+        self.noise_proj = nn.Conv1d(width, bins, 1)
+        self.trust_proj = nn.Conv1d(width, 2 * n, 1)
+        zero = torch.zeros(n)
+        high = torch.linspace(0.0, config.sample_rate / 2, bins) > 6500.0
+        for layer, bias in (
+            (self.noise_proj, torch.where(high, -0.7, -3.0)),
+            (self.trust_proj, torch.cat([3.0 * energies.to_bands(high.float()) - 0.5, zero])),
+        ):
+            nn.init.zeros_(layer.weight)
+            with torch.no_grad():
+                cast(Tensor, layer.bias).copy_(bias)
+        # a fixed random mix of the latents: noise that needs no generator
+        self.register_buffer("carrier", torch.randn(bins, config.latent_dim, 2))
+
+    def missing(self, spectrum: Tensor, bands: Tensor) -> Tensor:
+        """Energies against those of a spectrum, log10 of the ratio within +-30 dB."""
+        return (bands - self._energies[0].measure(spectrum)).clamp(-3.0, 3.0)
+
+    def condition(self, missing: Tensor, bands: Tensor, level: Tensor) -> Tensor:
+        """Gains ``[B, width, T]`` for the trunk's input, relative to 1."""
+        relative = bands - level.log10() * (2.0 / self._exponent)
+        return self.condition_proj(torch.cat([missing, relative.clamp(-4.0, 4.0)], 1))
+
+    def noise(self, latents: Tensor, bands: Tensor, moduli: Tensor) -> Tensor:
+        """Compressed noise, planar ``[B, 2F, T]``, of the bands' energies times learnt gains."""
+        re, im = self.carrier.unbind(-1)
+        weight = torch.cat([torch.cat([re, -im], 1), torch.cat([im, re], 1)])
+        with torch.autocast(latents.device.type, enabled=False):
+            mix = torch.matmul(weight, compress(latents.float(), 0.3))
+            unit = scale_planar(mix, 1.0 / magnitude(mix, eps=1e-6))
+        log_gain = self.noise_proj(moduli).float().clamp(-8.0, 1.5)
+        log_level = self._energies[0].to_bins(bands) * (0.5 * self._exponent * math.log(10.0))
+        return scale_planar(unit, torch.exp(log_gain + log_level))
+
+    def forward(self, spectrum: Tensor, bands: Tensor, moduli: Tensor) -> Tensor:
+        """A spectrum brought near to the energies, as far as they are trusted in each band.
+
+        The frames overlap, and what does not fit together in them is lost when they are added
+        (of noise up to half): ``extra`` can make up for it.
+        """
+        trust, extra = self.trust_proj(moduli).float().chunk(2, 1)
+        log_gain = torch.sigmoid(trust) * self.missing(spectrum, bands) + extra
+        log_gain = log_gain.clamp(-2.0, 2.0)
+        return scale_planar(spectrum, torch.pow(10.0, 0.5 * self._energies[0].to_bins(log_gain)))
 
 
 def _histories(count: int) -> list[History]:
@@ -506,8 +637,20 @@ class EuleroDec(nn.Module):
         self.config = config
         self.stft = STFT(config.n_fft, config.hop_length)
         self.encoder = Encoder(config)
-        self.quantizer = ResidualVQ(config.latent_dim, config.n_codebooks, config.codebook_size)
-        self.decoder = Decoder(config, self.stft)
+        latent_stages = config.n_codebooks - len(config.energy_stages)
+        self.quantizer = ResidualVQ(config.latent_dim, latent_stages, config.codebook_size)
+        self.energies: EnergyCoder | None = None
+        if config.energy_stages:
+            self.energies = EnergyCoder(
+                config.sample_rate,
+                self.stft.n_bins,
+                config.hop_length // 2,
+                config.latent_dim,
+                len(config.energy_stages),
+                config.codebook_size,
+                config.energy_channels,
+            )
+        self.decoder = Decoder(config, self.stft, self.energies)
         set_lapped_transform(self)
 
     # ---- facts --------------------------------------------------------------------------------
@@ -584,16 +727,102 @@ class EuleroDec(nn.Module):
             z = spec.new_zeros(len(spec), 2 * self.config.latent_dim, 0)
         else:
             z = self.encoder(spec)
-        return self.quantizer.encode(z, n_codebooks, beam)
+        return self.search(z, self.measure(spec), n_codebooks, beam)
 
     @torch.no_grad()
     def decode(self, codes: Tensor, n_samples: int) -> Tensor:
         """Codes int64 ``[B, K, T]`` (K from 1 to n_codebooks) -> waveform ``[B, 1, n_samples]``."""
-        z = self.quantizer.decode(codes)
         # a stream that was cut has no last, half empty frame
-        z = F.pad(z, (0, max(0, self.n_frames(n_samples) - z.shape[-1])))
+        short = max(0, self.n_frames(n_samples) - codes.shape[-1])
+        latents = self.look_up(F.pad(codes, (0, short), value=-1))
         stages = torch.full((len(codes),), codes.shape[1], device=codes.device)
-        return self.stft.synthesis(self.decoder(z, stages), n_samples)[:, None]
+        spec = self.decoder(latents.z, self.band_energies(latents), stages)
+        return self.stft.synthesis(spec, n_samples)[:, None]
+
+    def measure(self, spec: Tensor) -> Tensor | None:
+        """Log energies ``[B, bands, T]`` of a planar STFT; None without energy stages."""
+        return None if self.energies is None else self.energies.measure(spec)
+
+    def latent_stages(self, n_codebooks: int) -> int:
+        """How many of the first ``n_codebooks`` stages code latents."""
+        return n_codebooks - sum(k < n_codebooks for k in self.config.energy_stages)
+
+    @torch.no_grad()
+    def search(
+        self,
+        z: Tensor,
+        target: Tensor | None,
+        n_codebooks: int | None = None,
+        beam: int = DEFAULT_BEAM,
+        norms: Tensor | None = None,
+        state: EnergyState | None = None,
+    ) -> Tensor:
+        """Latents ``[B, 2D, T]`` and measured energies ``[B, bands, T]`` -> codes ``[B, K, T]``.
+
+        Args:
+            n_codebooks, beam: as for :meth:`encode`.
+            norms: the quantiser's, if they are at hand.
+            state: of the energies, for the next block of a stream.
+        """
+        stages = self.n_codebooks if n_codebooks is None else n_codebooks
+        if not 1 <= stages <= self.n_codebooks:
+            raise ValueError(
+                f"n_codebooks={stages} but this model has {self.n_codebooks}; "
+                f"allowed: 1..{self.n_codebooks}"
+            )
+        latent = self.quantizer.encode(z, self.latent_stages(stages), beam, norms)
+        if self.energies is None or z.shape[-1] == 0:
+            return F.pad(latent, (0, 0, 0, stages - latent.shape[1]))
+        assert target is not None
+        codes, known = latent, None
+        for k, position in enumerate(self.config.energy_stages):
+            if position >= stages:
+                break
+            before = self.quantizer.decode(latent[:, : position - k])
+            foretold = self.energies.foretell(k, before, self.pairs(before), known, state)
+            code, correction = self.energies.search(k, target, foretold, state)
+            known = foretold + correction
+            codes = torch.cat([codes[:, :position], code[:, None], codes[:, position:]], 1)
+        return codes
+
+    def pairs(self, z: Tensor) -> Tensor:
+        """Planar latents ``[B, 2D, T]`` -> lapped coefficients ``[B, 2P, T]``, float32."""
+        with torch.autocast(z.device.type, enabled=False):
+            return expand(self.decoder.expand(z.float()), self.config.latent_exponent)
+
+    def look_up(self, codes: Tensor) -> Latents:
+        """Codes int64 ``[B, K, T]`` -> what they stand for; -1 (missing) adds nothing."""
+        stages = codes.shape[1]
+        there = [k for k in self.config.energy_stages if k < stages]
+        latent = codes[:, [k for k in range(stages) if k not in there]] if there else codes
+        z = self.quantizer.decode(latent)
+        before = [self.quantizer.decode(latent[:, : p - k]) for k, p in enumerate(there)]
+        assert self.energies is not None or not there
+        vectors = [self.energies.vectors(k, codes[:, p]) for k, p in enumerate(there)]  # type: ignore[union-attr]
+        return Latents(z, before or [z], vectors)
+
+    def band_energies(self, latents: Latents, state: EnergyState | None = None) -> Tensor | None:
+        """Log energies ``[B, bands, T]`` that the decoder works with; None without such stages.
+
+        ``state``: for the next block of a stream.
+        """
+        if self.energies is None or latents.z.shape[-1] == 0:
+            return None
+        known: Tensor | None = None
+        for k, before in enumerate(latents.before):
+            known = self.energies.foretell(k, before, self.pairs(before), known, state)
+            if k < len(latents.vectors):
+                known = known + self.energies.carry(k, latents.vectors[k], state)
+        return known
+
+    def perplexity(self) -> Tensor:
+        """exp(entropy) of each stage's code use in training, ``[n_codebooks]``."""
+        use = list(self.quantizer.perplexity())
+        if self.energies is not None:
+            own = self.energies.perplexity()
+            for k, position in enumerate(self.config.energy_stages):
+                use.insert(position, own[k])
+        return torch.stack(use)
 
     # ---- training -----------------------------------------------------------------------------
 
@@ -609,22 +838,46 @@ class EuleroDec(nn.Module):
         spec = self.stft.analysis(wav[:, 0])
         transformed, shift = self.encoder.paths(spec)
         z = transformed + shift
+        bands = self.measure(spec)
         codes, stats = None, {}
         commitment = shift_loss = z.new_zeros(())
         if quantize:
             if n_codebooks is None:
                 n_codebooks = torch.full((len(wav),), self.n_codebooks, device=wav.device)
-            out = self.quantizer(z, n_codebooks)
+            positions = torch.tensor(self.config.energy_stages, device=wav.device)
+            latent_stages = n_codebooks - (n_codebooks[:, None] > positions).sum(1)
+            out = self.quantizer(z, latent_stages)
             error = (out.quantized - z).detach().square().mean().clamp_min(1e-12)
             shift_loss = shift.square().mean() / error
             z, codes, commitment, stats = (
                 out.quantized, out.codes, out.commitment_loss, out.stats,
             )  # fmt: skip
+            if bands is not None:
+                codes, bands = self._energy_codes(codes, bands, n_codebooks)
         else:
             n_codebooks = torch.zeros(len(wav), dtype=torch.int64, device=wav.device)
-        spec = self.decoder(z, n_codebooks)
+        spec = self.decoder(z, bands, n_codebooks)
         audio = self.stft.synthesis(spec, wav.shape[-1])[:, None]
         return ModelOutput(audio, spec, codes, commitment, shift_loss, stats)
+
+    @torch.no_grad()
+    def _energy_codes(
+        self, latent: Tensor, target: Tensor, n_codebooks: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """All codes, and the energies that each item's decoder knows; as search() and after."""
+        assert self.energies is not None
+        codes, known, bands = latent, None, None
+        for k, position in enumerate(self.config.energy_stages):
+            before = self.quantizer.decode(latent[:, : position - k])
+            foretold = self.energies.foretell(k, before, self.pairs(before), known)
+            code, correction = self.energies.search(k, target, foretold)
+            known = foretold + correction
+            there = (n_codebooks > position)[:, None, None]
+            bands = torch.where(there, known, foretold if bands is None else bands)
+            code = torch.where(there[:, 0], code, -1)
+            codes = torch.cat([codes[:, :position], code[:, None], codes[:, position:]], 1)
+        assert bands is not None
+        return codes, bands
 
     @torch.no_grad()
     def initialize(self, wavs: Tensor) -> None:
@@ -656,6 +909,31 @@ class EuleroDec(nn.Module):
         for module in (self.encoder, self.decoder):
             module.tilt.copy_(tilt)
             module.latent_scale.copy_(scale)
+        self.fit_energies(wavs[:: max(1, len(wavs) // _ENERGY_CROPS)])
+
+    @torch.no_grad()
+    def fit_energies(self, wavs: Tensor, steps: int = 900) -> None:
+        """Sets predictors and codebooks of the energy stages from audio ``[n, 1, N]``.
+
+        The latents and their codebooks must be what they will be.
+        """
+        if self.energies is None:
+            return
+        latents, targets = [], []
+        for wav in wavs.split(16):
+            spec = self.stft.analysis(wav[:, 0])
+            latents.append(self.quantizer.encode(self.encoder(spec)))
+            targets.append(self.energies.measure(spec))
+        target = torch.cat(targets)
+        rest = target - torch.cat([_level(self.pairs(self.quantizer.decode(c))) for c in latents])
+        self.energies.typical.copy_(rest.mean((0, 2)))
+        known = None
+        for k, position in enumerate(self.config.energy_stages):
+            inputs = []
+            for stages in [position - k, *([1, 3, 4] if k == 0 else [])]:
+                z = torch.cat([self.quantizer.decode(c[:, :stages]) for c in latents])
+                inputs.append((z, torch.cat([self.pairs(part) for part in z.split(64)]), known))
+            known = self.energies.fit(k, inputs, target, steps)
 
 
 def typical(parts: Iterable[Tensor]) -> Tensor:
@@ -663,6 +941,14 @@ def typical(parts: Iterable[Tensor]) -> Tensor:
     powers = [2.0 * x.unflatten(1, (2, -1)).square().mean((0, 1, 3)) for x in parts]
     rms = torch.stack(powers).mean(0).sqrt()
     return rms.clamp_min(0.02 * float(rms.max()))
+
+
+def _level(pairs: Tensor) -> Tensor:
+    """log10 of the mean power of planar ``[B, 2C, T]``, ``[B, 1, T]``."""
+    return (2.0 * pairs.square().mean(1, keepdim=True) + 1e-9).log10()
+
+
+_ENERGY_CROPS = 2400  # 1 s each, of those that initialize() is given
 
 
 def _set_planar_matrix(layer: WidelyLinearConv1d, matrix: Tensor) -> None:

@@ -225,8 +225,9 @@ def _check_sizes(fields: dict[str, Any], path: Path) -> None:
             continue
         value, default = fields[setting.name], setting.default
         if isinstance(default, tuple):
-            same = isinstance(value, list) and len(value) == len(default)
-            parts = list(zip(value, default, strict=True)) if same else []
+            any_length = setting.name == "energy_stages"
+            same = isinstance(value, list) and (any_length or len(value) == len(default))
+            parts = [(part, default[0]) for part in value[:_MAX_LAYERS]] if same else []
         else:
             same, parts = True, [(value, default)]
         for part, like in parts:

@@ -17,9 +17,10 @@ from torch import Tensor
 
 from . import audio
 from .concealment import LOST, Concealer, ConcealmentState
+from .energies import EnergyState
 from .errors import AudioError, BitstreamError, ConfigError
 from .model import DecoderState, EncoderState, EuleroDec
-from .nn import Clock, History, frozen, prepare_weights
+from .nn import Clock, History, delay, frozen, prepare_weights
 from .quantize import DEFAULT_BEAM
 
 __all__ = [
@@ -64,8 +65,10 @@ class _EncoderStreams:
 
     clock: Clock
     network: EncoderState
+    energies: EnergyState | None
     pending: _Pending
     resampler: audio.Resampler
+    bands: History = field(default_factory=History)
     samples: History = field(default_factory=History)
     n_input_samples: int = 0
     n_frames: int = 0  # given out
@@ -124,6 +127,8 @@ class StreamEncoder:
         self.beam = beam
         with torch.inference_mode():
             self._weights = prepare_weights(model.encoder)
+            # energies are foretold from what the decoder will have
+            self._weights |= prepare_weights(model.decoder.expand)
             self._norms = model.quantizer.norms()
         self.reset()
 
@@ -132,8 +137,10 @@ class StreamEncoder:
         resampler = audio.Resampler(self.sample_rate, self.model.sample_rate, self.n_channels)
         pending = _Pending(self.block_frames * self.model.hop_length)
         clock = Clock()
-        network = self.model.encoder.start(clock)
-        self._state = _EncoderStreams(clock, network, pending, resampler)
+        encoder, energies = self.model.encoder, self.model.energies
+        network = encoder.start(clock)
+        loops = energies.start(clock, encoder.look_ahead) if energies else None
+        self._state = _EncoderStreams(clock, network, loops, pending, resampler)
 
     @property
     def n_input_samples(self) -> int:
@@ -183,8 +190,12 @@ class StreamEncoder:
         state, model = self._state, self.model
         stft, clock = model.stft, state.clock
         wav = state.samples.extend(block.to(stft.window.device), stft.n_fft - stft.hop_length)
-        z = model.encoder(stft.transform(wav), state.network)
-        codes = model.quantizer.encode(z, self.n_codebooks, self.beam, self._norms)
+        spec = stft.transform(wav)
+        bands = model.measure(spec)
+        if bands is not None:
+            bands = delay(bands, model.encoder.look_ahead, state.bands)
+        z = model.encoder(spec, state.network)
+        codes = model.search(z, bands, self.n_codebooks, self.beam, self._norms, state.energies)
         first = clock.start - model.encoder.look_ahead
         clock.start += self.block_frames
         codes = _cut(codes, first, clock.end).cpu()
@@ -298,9 +309,10 @@ class StreamDecoder:
         state, model = self._state, self.model
         clock = state.clock
         lost = (codes[:, 0] == LOST).any(0).tolist()
-        z = model.quantizer.decode(codes.to(self._stages.device))
-        z = self._conceal(z, lost, state.concealment)
-        spec = model.decoder(z, self._stages, state.network)
+        latents = model.look_up(codes.to(self._stages.device))
+        latents = self._conceal(latents, lost, state.concealment)
+        bands = model.band_energies(latents, state.network.energies)
+        spec = model.decoder(latents.z, bands, self._stages, state.network)
         wav = model.stft.stream_synthesis(spec, state.spectrum)
         # overlap-add makes a hop of a frame and the one after it, and starts one hop before zero
         first = (clock.start - model.decoder.look_ahead - 1) * model.hop_length

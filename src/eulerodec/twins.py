@@ -67,6 +67,7 @@ class TwinConfig(ModelConfig):
     arithmetic.
     """
 
+    energy_stages: tuple[int, ...] = ()  # latents alone are compared
     arithmetic: str = "complex"
     transform_path: bool = True
 
@@ -181,7 +182,7 @@ class TwinDecoder(Decoder):
     config: TwinConfig
 
     def __init__(self, config: TwinConfig, stft: STFT) -> None:
-        super().__init__(config, stft)
+        super().__init__(config, stft, None)
         width, bins, latents = config.decoder_channels, stft.n_bins, config.latent_dim
         start = 0.0 if config.transform_path else None  # what the last layer starts from
         if not config.transform_path:
@@ -201,11 +202,17 @@ class TwinDecoder(Decoder):
         elif config.transform_path:
             self.gain_proj = _real_conv(2 * width, bins, 0.0)
 
-    def forward(self, z: Tensor, n_codebooks: Tensor, state: DecoderState | None = None) -> Tensor:
+    def forward(
+        self,
+        z: Tensor,
+        bands: Tensor | None,
+        n_codebooks: Tensor,
+        state: DecoderState | None = None,
+    ) -> Tensor:
         assert state is None, "twins do not stream"
         z_level = local_level(z, self.right)
         latents = z / z_level
-        gain = self.stage_gain(n_codebooks)
+        gain = self.stage_gain(n_codebooks)[:, :, None]
         exponent, polar = self.config.feature_exponent, self.config.arithmetic == "polar"
         if not self.config.transform_path:
             out = self.out_proj(self.trunk(latents, gain)).float()

@@ -2,6 +2,7 @@
 
 from .activation import Cardioid, MagnitudeGELU, MagnitudeGLU, ModReLU, gated
 from .attention import AxialAttention, TimeAttention
+from .bands import band_centres, erb_width, triangles
 from .conv import (
     ComplexConv1d,
     ComplexConv2d,
@@ -38,6 +39,7 @@ __all__ = [
     "TimeAttention",
     "WhiteningNorm",
     "WidelyLinearConv1d",
+    "band_centres",
     "clip",
     "complex_glorot_",
     "complex_kaiming_",
@@ -45,6 +47,7 @@ __all__ = [
     "compress",
     "context",
     "delay",
+    "erb_width",
     "expand",
     "frozen",
     "gated",
@@ -54,4 +57,5 @@ __all__ = [
     "scale_planar",
     "to_complex",
     "to_planar",
+    "triangles",
 ]

@@ -91,10 +91,11 @@ def equivariance_error(
     """
 
     def code(spec: Tensor) -> Tensor:
-        z = model.encoder(spec)
+        z, bands = model.encoder(spec), model.measure(spec)
         if n_codebooks is not None:
-            z = model.quantizer.decode(model.quantizer.encode(z, n_codebooks))
-        return model.decoder(z, torch.full((len(z),), n_codebooks or 0))
+            latents = model.look_up(model.search(z, bands, n_codebooks, beam=1))
+            z, bands = latents.z, model.band_energies(latents)
+        return model.decoder(z, bands, torch.full((len(z),), n_codebooks or 0))
 
     spec = model.stft.analysis(wav[:, 0])
     straight = code(spec)
@@ -108,7 +109,7 @@ def equivariance_error(
 
 def summarise_model(model: EuleroDec, wav: Tensor) -> dict[str, float]:
     """Cost, equivariance errors and codebook use of a trained network."""
-    use = model.quantizer.perplexity() / model.codebook_size
+    use = model.perplexity() / model.codebook_size
     return {
         **cost(model),
         "equivariance": equivariance_error(model, wav),

@@ -1,0 +1,332 @@
+"""Band energies: what a squared error gives away first, coded by stages of their own.
+
+Residual quantisation of a waveform leaves weak bands out: with the code vector that is nearest,
+little or nothing of them comes back, though the ear needs their energy far more than their phase.
+So a few of the codec's stages do not code latents but the energies of the input in bands, of the
+same frame:
+
+1. A small causal network foretells them from what the latent stages before have coded.
+2. What it missed carries over: r_t = E_t - foretold_t is foretold in turn by the codes of the
+   frames before, sum over k = 1..M of rho^k c_(t-k).
+3. The code c_t is the vector of the stage's codebook nearest to the rest.
+
+The decoder does the same without 3.  All of it works on moduli, so it does not change if the phase
+of the whole signal is turned.  Energies are log10 of power per bin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .nn import Clock, History, band_centres, clip, context, triangles
+from .quantize import nearest
+
+__all__ = ["EnergyCoder", "EnergyState"]
+
+_LEVEL_LEFT = 8  # frames of the past that set the local level
+_KERNEL, _LAYERS = 3, 3
+_MEMORY = 12  # M, frames
+_RHO = 0.6
+_MOST = 2.0  # what a code may correct, +-20 dB
+_FLOOR = 1e-8  # power per bin below which nothing is heard (-104 dB of full scale)
+
+
+@dataclass
+class EnergyState:
+    """The coder in a stream; see :class:`eulerodec.nn.Clock`.  A new one is a reset."""
+
+    clock: Clock
+    late: int
+    level: list[History] = field(default_factory=list)
+    z_level: list[History] = field(default_factory=list)
+    layers: list[list[History]] = field(default_factory=list)
+    codes: list[History] = field(default_factory=list)
+    carried: list[Tensor | None] = field(default_factory=list)
+
+
+class _Layer(nn.Module):
+    """``x + mix(gelu(conv(rms norm(x))))`` over this frame and the ones before it."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(channels, channels, _KERNEL)
+        self.mix = nn.Conv1d(channels, channels, 1)
+        with torch.no_grad():
+            self.mix.weight.mul_(0.3)
+
+    def forward(self, x: Tensor, late: int, clock: Clock | None, past: History | None) -> Tensor:
+        h = x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-4)
+        h = context(clip(h, late, clock), _KERNEL - 1, 0, past)
+        return x + self.mix(F.gelu(self.conv(h)))
+
+
+class _Predictor(nn.Module):
+    def __init__(self, inputs: int, bands: int, channels: int) -> None:
+        super().__init__()
+        self.in_proj = nn.Conv1d(inputs, channels, 1)
+        self.layers = nn.ModuleList(_Layer(channels) for _ in range(_LAYERS))
+        self.out_proj = nn.Conv1d(channels, bands, 1)
+        nn.init.zeros_(self.out_proj.weight)
+
+    def forward(
+        self, x: Tensor, late: int, clock: Clock | None, pasts: list[History] | None
+    ) -> Tensor:
+        x = self.in_proj(x)
+        for k, layer in enumerate(self.layers):
+            x = layer(x, late, clock, pasts[k] if pasts else None)
+        return self.out_proj(x)
+
+
+class EnergyCoder(nn.Module):
+    """Codes of band energies, given the latents that are coded already.
+
+    Args:
+        sample_rate: Hz.
+        n_bins: STFT bins F.
+        n_pairs: complex coefficients of the lapped transform.
+        latent_dim: complex dimensions D.
+        n_stages: stages of codes.
+        codebook_size: codes in each.
+        channels: width of the predictors.
+    """
+
+    codebooks: Tensor
+    ema_count: Tensor
+    typical: Tensor
+    bin_bands: Tensor
+    pair_bands: Tensor
+    spread: Tensor
+    weight: Tensor
+
+    def __init__(
+        self,
+        sample_rate: int,
+        n_bins: int,
+        n_pairs: int,
+        latent_dim: int,
+        n_stages: int,
+        codebook_size: int,
+        channels: int,
+    ) -> None:
+        super().__init__()
+        nyquist = sample_rate / 2
+        centres = band_centres(sample_rate, nyquist / n_pairs)
+        bins = triangles(centres, torch.linspace(0.0, nyquist, n_bins, dtype=torch.float64))
+        at = (torch.arange(n_pairs, dtype=torch.float64) + 0.5) * nyquist / n_pairs
+        pairs = triangles(centres, at)
+        self.n_bands = len(centres)
+        self.n_stages = n_stages
+
+        def fixed(name: str, value: Tensor) -> None:
+            self.register_buffer(name, value.float(), persistent=False)
+
+        fixed("bin_bands", bins / bins.sum(1, keepdim=True))
+        fixed("pair_bands", pairs / pairs.sum(1, keepdim=True).clamp_min(1e-3))
+        fixed("spread", bins.t().contiguous())  # band values to bins
+        # above 7 kHz the ear resolves levels worse
+        fixed("weight", torch.where(centres < 7000.0, 1.0, 0.6))
+        inputs = latent_dim + self.n_bands
+        self.predictors = nn.ModuleList(
+            _Predictor(inputs + (self.n_bands if k else 0), self.n_bands, channels)
+            for k in range(n_stages)
+        )
+        self.register_buffer("typical", torch.zeros(self.n_bands))
+        start = 0.3 * torch.randn(n_stages, codebook_size, self.n_bands)
+        self.register_buffer("codebooks", start)
+        self.register_buffer("ema_count", torch.ones(n_stages, codebook_size))
+
+    def measure(self, spec: Tensor) -> Tensor:
+        """Planar STFT ``[B, 2F, T]`` -> log10 energies ``[B, bands, T]``, float32."""
+        with torch.autocast(spec.device.type, enabled=False):
+            return (torch.matmul(self.bin_bands, _power(spec)) + _FLOOR).log10()
+
+    def to_bins(self, bands: Tensor) -> Tensor:
+        """Values of bands ``[B, bands, T]`` -> of STFT bins ``[B, F, T]``, interpolated."""
+        return torch.matmul(self.spread, bands)
+
+    def to_bands(self, bins: Tensor) -> Tensor:
+        """Values of STFT bins ``[F]`` or ``[B, F, T]`` -> their means in bands."""
+        return torch.matmul(self.bin_bands, bins)
+
+    def start(self, clock: Clock, late: int) -> EnergyState:
+        """State for a stream whose frames are late by ``late``."""
+        n = self.n_stages
+        return EnergyState(
+            clock, late,
+            [History() for _ in range(n)],
+            [History() for _ in range(n)],
+            [[History() for _ in range(_LAYERS)] for _ in range(n)],
+            [History() for _ in range(n)],
+            [None] * n,
+        )  # fmt: skip
+
+    def foretell(
+        self,
+        stage: int,
+        z: Tensor,
+        pairs: Tensor,
+        known: Tensor | None = None,
+        state: EnergyState | None = None,
+    ) -> Tensor:
+        """Energies as the predictor of a stage expects them, ``[B, bands, T]``.
+
+        Args:
+            stage: 0 to n_stages - 1.
+            z, pairs: planar latents ``[B, 2D, T]`` and lapped coefficients ``[B, 2P, T]`` that are
+                coded.
+            known: from the stages before, ``[B, bands, T]``; None for stage 0.
+        """
+        clock, late = (state.clock, state.late) if state else (None, 0)
+        with torch.autocast(z.device.type, enabled=False):
+            bands = torch.matmul(self.pair_bands, _power(pairs.float()))
+            power = clip(bands.mean(1, keepdim=True), late, clock)
+            level = _causal_mean(power, state.level[stage] if state else None) + 1e-9
+            moduli = _power(z.float())
+            power = clip(moduli.mean(1, keepdim=True), late, clock)
+            z_level = _causal_mean(power, state.z_level[stage] if state else None) + 1e-9
+            features = [(moduli / z_level + 1e-4).log10(), (bands / level + 1e-5).log10()]
+            base = level.log10() + self.typical[:, None]
+            if known is not None:
+                features.append(known - base)
+            pasts = state.layers[stage] if state else None
+            return base + self.predictors[stage](torch.cat(features, 1), late, clock, pasts)
+
+    def search(
+        self, stage: int, target: Tensor, foretold: Tensor, state: EnergyState | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Codes int64 ``[B, T]`` for energies ``target`` that were ``foretold``, frame by frame,
+        and the corrections ``[B, bands, T]`` that they make."""
+        book = self.codebooks[stage] * self.weight
+        norms = book.square().sum(-1)
+        rest = (target - foretold) * self.weight[:, None]
+        history = state.codes[stage] if state else History()
+        carried = state.carried[stage] if state else None
+        if carried is None:
+            carried = rest.new_zeros(rest.shape[:2])
+            history.frames = rest.new_zeros(*rest.shape[:2], _MEMORY)
+        first = state.clock.start - state.late if state else 0
+        assert history.frames is not None
+        past, codes, corrections = list(history.frames.unbind(-1)), [], []
+        most = _MOST * self.weight
+        for t, now in enumerate(rest.unbind(-1)):
+            code = nearest(torch.clamp(now - carried, -most, most), book, norms)
+            vector = book[code] if first + t >= 0 else torch.zeros_like(now)
+            codes.append(code)
+            corrections.append(carried + vector)
+            # the sum over k = 1..M of rho^k c_(t-k), moved on by one frame
+            carried = _RHO * (carried + vector) - _RHO ** (_MEMORY + 1) * past.pop(0)
+            past.append(vector)
+        if state:
+            history.frames, state.carried[stage] = torch.stack(past, -1), carried
+        return torch.stack(codes, -1), torch.stack(corrections, -1) / self.weight[:, None]
+
+    def vectors(self, stage: int, codes: Tensor) -> Tensor:
+        """Codes int64 ``[B, T]`` -> their vectors ``[B, bands, T]``, 0 for -1 (missing)."""
+        vectors = self.codebooks[stage][codes.clamp_min(0)] * (codes >= 0)[..., None]
+        return vectors.transpose(1, 2)
+
+    def carry(self, stage: int, vectors: Tensor, state: EnergyState | None = None) -> Tensor:
+        """Code vectors ``[B, bands, T]`` -> corrections: the sum over k = 0..M of rho^k c_(t-k)."""
+        if state:
+            vectors = clip(vectors, state.late, state.clock)
+        wide = context(vectors, _MEMORY, 0, state.codes[stage] if state else None)
+        powers = _RHO ** torch.arange(_MEMORY, -1, -1, dtype=wide.dtype, device=wide.device)
+        return F.conv1d(wide.flatten(0, 1)[:, None], powers[None, None])[:, 0].view_as(vectors)
+
+    # ---- fitting ------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        stage: int,
+        inputs: Sequence[tuple[Tensor, Tensor, Tensor | None]],
+        target: Tensor,
+        steps: int,
+        progress: Callable[[str], None] = lambda text: None,
+    ) -> Tensor:
+        """Predictor and codebook of a stage from examples; returns the energies it then gives.
+
+        Args:
+            inputs: alternatives (z, pairs, known) for the same n crops; the first is the one that
+                is coded, a quarter of the training sees the others (fewer stages).
+            target: measured energies ``[n, bands, T]``.
+            steps: of training (AdamW, L1 loss, rate falling linearly from 2e-3).
+        """
+        net = self.predictors[stage]
+        optimizer = torch.optim.AdamW(net.parameters(), 2e-3)
+        draw = torch.Generator().manual_seed(stage)
+        with torch.enable_grad():
+            for step in range(steps):
+                for group in optimizer.param_groups:
+                    group["lr"] = 2e-3 * min(1.0, (step + 1) / 50) * (1.0 - step / steps)
+                pick = torch.randint(len(target), (32,), generator=draw)
+                other = step % 4 == 3 and len(inputs) > 1
+                which = 1 + step // 4 % (len(inputs) - 1) if other else 0
+                z, pairs, known = (None if x is None else x[pick] for x in inputs[which])
+                assert z is not None and pairs is not None
+                error = (self.foretell(stage, z, pairs, known) - target[pick]).abs()
+                loss = (error.clamp_max(3.0) * self.weight[:, None]).mean()
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                if step % 100 == 99:
+                    progress(f"energies {stage}: step {step + 1}, loss {10 * loss.item():.2f} dB")
+        z, pairs, known = inputs[0]
+        rows = [slice(k, k + 128) for k in range(0, len(target), 128)]
+        foretold = torch.cat([
+            self.foretell(stage, z[r], pairs[r], None if known is None else known[r]) for r in rows
+        ]).detach()  # fmt: skip
+        self._fit_codebook(stage, target - foretold, progress)
+        codes, correction = self.search(stage, target, foretold)
+        self.ema_count[stage] = torch.bincount(
+            codes.flatten(), minlength=self.codebooks.shape[1]
+        ).clamp_min(0.1) / codes.numel() * self.codebooks.shape[1]  # fmt: skip
+        return foretold + correction
+
+    def _fit_codebook(self, stage: int, rest: Tensor, progress: Callable[[str], None]) -> None:
+        """k-means, first without, then with the loop over the frames."""
+        size = self.codebooks.shape[1]
+        most = _MOST
+        moved = rest - _RHO * F.pad(rest, (1, 0))[..., :-1]
+        x = moved.clamp(-most, most).transpose(1, 2).flatten(0, 1)
+        spread = torch.linspace(0, len(x) - 1, size).long()
+        book = x[spread] + 1e-6 * torch.randn(
+            x[spread].shape, generator=torch.Generator().manual_seed(stage)
+        )
+        w = self.weight
+        for turn in range(10):
+            if turn >= 4:
+                # what the search really meets: the rest after its own codes
+                self.codebooks[stage] = book
+                index, correction = self.search(stage, rest, torch.zeros_like(rest))
+                carried = correction - self.vectors(stage, index)
+                x = (rest - carried).clamp(-most, most).transpose(1, 2).flatten(0, 1)
+                index = index.flatten()
+            else:
+                index = torch.cat([nearest(part * w, book * w) for part in x.split(8192)])
+            count = torch.bincount(index, minlength=size).to(x.dtype)
+            book = torch.zeros_like(book).index_add_(0, index, x) / count.clamp_min(1)[:, None]
+            empty = count == 0
+            if empty.any():
+                book[empty] = book[count.argsort(descending=True)[: int(empty.sum())]] * 1.01
+            left = (x - book[index]).square().mean().sqrt()
+            progress(f"energies {stage}: codes, turn {turn}, left {10 * float(left):.2f} dB rms")
+        self.codebooks[stage] = book
+
+    def perplexity(self) -> Tensor:
+        """exp(entropy) of each stage's code use, ``[n_stages]``."""
+        p = self.ema_count / self.ema_count.sum(1, keepdim=True).clamp_min(1e-12)
+        return torch.exp(-(p * p.clamp_min(1e-20).log()).sum(1))
+
+
+def _power(x: Tensor) -> Tensor:
+    """|x|^2 of planar ``[B, 2C, T]`` -> ``[B, C, T]``."""
+    return x.unflatten(1, (2, -1)).square().sum(1)
+
+
+def _causal_mean(power: Tensor, past: History | None) -> Tensor:
+    return F.avg_pool1d(context(power, _LEVEL_LEFT, 0, past), _LEVEL_LEFT + 1, 1)
