@@ -84,11 +84,11 @@ def own_macs(model: EuleroDec, wav: Tensor, stages: int, beam: int) -> dict[str,
     """MACs of each part for ``wav [1, 1, N]``."""
     with torch.inference_mode():
         spec = model.stft.analysis(wav[:, 0])
-        z = model.encoder(spec)
-        codes = model.quantizer.encode(z, stages, beam)
+        z, bands = model.encoder(spec), model.measure(spec)
+        codes = model.search(z, bands, stages, beam)
     return {
         "encoder": count_macs(lambda: model.encoder(spec)),
-        "search": count_macs(lambda: model.quantizer.encode(z, stages, beam)),
+        "search": count_macs(lambda: model.search(z, bands, stages, beam)),
         "decoder": count_macs(lambda: model.decode(codes, wav.shape[-1])),
     }
 
@@ -181,7 +181,9 @@ def measure(
         "torch": torch.__version__,
         "eulerodec": {
             "parameters": parameters(model),
-            "codebook_values": model.quantizer.codebooks.numel(),
+            "codebook_values": sum(
+                book.numel() for name, book in model.named_buffers() if name.endswith("codebooks")
+            ),
             "encoder_gmacs": macs["encoder"],
             "search_gmacs": macs["search"],
             "encode_gmacs": macs["encoder"] + macs["search"],

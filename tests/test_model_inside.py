@@ -48,14 +48,21 @@ def test_default_model_uses_all_kinds_of_complex_block(default):
         assert {cnn.ComplexConv1d, cnn.WhiteningNorm, cnn.MagnitudeGLU} <= kinds(part)
 
 
-def test_nothing_else_has_weights_but_two_real_gains(default):
-    """No real network anywhere: only gains that multiply complex values."""
+def test_nothing_else_has_weights_but_real_gains(default):
+    """No real network acts on complex values: only gains that multiply them, and what foretells
+    energies from moduli."""
     real = {
         name
         for name, module in default.named_modules()
         if list(module.parameters(recurse=False)) and not module.__module__.startswith(cnn.__name__)
     }
-    assert real == {"decoder.stage_gain", "decoder.gain_proj"}
+    assert {name for name in real if not name.startswith("energies.predictors.")} == {
+        "decoder.stage_gain",
+        "decoder.gain_proj",
+        "decoder.repair.condition_proj",
+        "decoder.repair.noise_proj",
+        "decoder.repair.trust_proj",
+    }
 
 
 @pytest.mark.parametrize(
@@ -137,7 +144,8 @@ def test_the_network_treats_a_whisper_as_it_treats_a_shout(tiny, gain):
         scaled = tiny(gain * wav, quantize=False).audio
         # the network path is not idle in this
         path = tiny.encoder.transform_path(tiny.stft.analysis(wav[:, 0]))
-    assert snr_db(gain * audio, scaled) > 50
+    # not exactly: energies have a floor, which bands without a latent of their own come near to
+    assert snr_db(gain * audio, scaled) > 35
     assert snr_db(quiet, path) < 40
 
 
@@ -151,14 +159,14 @@ def test_polarity_is_kept(tiny):
 
 def test_fresh_model_is_a_lapped_transform_codec():
     """64 pairs are 128 of 264 coefficients: all below 5.8 kHz is kept."""
-    model = build(ModelConfig(), live=False)
+    model = build(ModelConfig(energy_stages=()), live=False)
     wav = low_pass(12000, 5000)
     with torch.no_grad():
         assert snr_db(wav, model(wav, quantize=False).audio) > 30
 
 
 def test_with_all_coefficients_the_transform_path_is_exact():
-    model = build(dataclasses.replace(TINY, latent_dim=132), live=False)
+    model = build(dataclasses.replace(TINY, latent_dim=132, energy_stages=()), live=False)
     wav = noise(6000)
     with torch.no_grad():
         assert snr_db(wav, model(wav, quantize=False).audio) > 80
@@ -182,7 +190,7 @@ def test_transform_is_the_textbook_mdct():
 @pytest.fixture(scope="module")
 def small():
     """A model with few codes, before and after it was set from data; coloured noise."""
-    config = dataclasses.replace(TINY, n_codebooks=4, codebook_size=64)
+    config = dataclasses.replace(TINY, n_codebooks=4, codebook_size=64, energy_stages=())
     wavs = torch.cat([low_pass(8000, 3000, seed) + 0.1 * noise(8000, 1, seed) for seed in range(4)])
     before, after = build(config, live=False), build(config, live=False)
     torch.manual_seed(0)
@@ -241,6 +249,9 @@ def test_gradient_reaches_every_parameter():
     total, _ = ReconstructionLoss(LossConfig())(out.audio, wav)
     (total + 0.25 * out.commitment_loss).backward()
     for name, parameter in model.named_parameters():
+        if name.startswith("energies."):  # fitted before training, by themselves
+            assert parameter.grad is None, name
+            continue
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name
         assert parameter.grad.any(), name
@@ -258,7 +269,7 @@ def test_network_path_leaves_zero_in_a_few_steps():
         (audio - wav).square().mean().backward()
         optimizer.step()
     still = {k for k, v in model.named_parameters() if torch.equal(v, start[k])}
-    assert not still
+    assert {k for k in still if not k.startswith("energies.")} == set()
 
 
 def test_unquantised_forward_has_no_codes_and_no_commitment(tiny):

@@ -306,6 +306,8 @@ def test_bad_packets_between_the_good_ones_change_nothing(codec: Codec, whole, s
             broken = bytearray(packet)
             kind = rng.integers(5)
             if kind == 0:
+                if number == len(packets) - 1:
+                    continue  # the last may be shorter: cut to whole frames it is another packet
                 broken = broken[: rng.integers(len(broken))]
             elif kind == 1:
                 broken += b"\0"

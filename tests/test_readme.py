@@ -94,14 +94,15 @@ def test_scores_have_their_table():
 def test_architecture_states_the_numbers_of_the_model():
     model = EuleroDec(ModelConfig())
     encoder, decoder = model.encoder, model.decoder
-    millions = [sum(p.numel() for p in part.parameters()) / 1e6 for part in (encoder, decoder)]
+    parts = (encoder, decoder, model.energies)
+    millions = [sum(p.numel() for p in part.parameters()) / 1e6 for part in parts]
     for text in (
         f"| encoder | {encoder.look_ahead} frames | {encoder.look_back} frames |",
         f"| decoder | {decoder.look_ahead} frames | {decoder.look_back} frames |",
         f"| {model.look_ahead} samples | {model.receptive_field - model.look_ahead - 1} samples |",
         f"= {model.latency_s:.3f} s",
         f"receptive field is {model.receptive_field}\nsamples",
-        f"| {millions[0]:.2f} M | {millions[1]:.2f} M |",
+        f"| {millions[0]:.2f} M | {millions[1]:.2f} M | {millions[2]:.2f} M |",
         f"width {model.config.encoder_channels}",
     ):
         assert text in ARCHITECTURE, text

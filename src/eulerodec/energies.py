@@ -121,6 +121,9 @@ class EnergyCoder(nn.Module):
         pairs = triangles(centres, at)
         self.n_bands = len(centres)
         self.n_stages = n_stages
+        # frames before its own that an energy depends on, given the codes
+        self.look_back = _LEVEL_LEFT + n_stages * _LAYERS * (_KERNEL - 1)
+        assert self.look_back >= _MEMORY
 
         def fixed(name: str, value: Tensor) -> None:
             self.register_buffer(name, value.float(), persistent=False)
@@ -254,7 +257,8 @@ class EnergyCoder(nn.Module):
             inputs: alternatives (z, pairs, known) for the same n crops; the first is the one that
                 is coded, a quarter of the training sees the others (fewer stages).
             target: measured energies ``[n, bands, T]``.
-            steps: of training (AdamW, L1 loss, rate falling linearly from 2e-3).
+            steps: of training (AdamW, L1 loss on what a frame's error has that rho times the one
+                before has not, rate falling linearly from 2e-3).
         """
         net = self.predictors[stage]
         optimizer = torch.optim.AdamW(net.parameters(), 2e-3)
@@ -268,8 +272,12 @@ class EnergyCoder(nn.Module):
                 which = 1 + step // 4 % (len(inputs) - 1) if other else 0
                 z, pairs, known = (None if x is None else x[pick] for x in inputs[which])
                 assert z is not None and pairs is not None
-                error = (self.foretell(stage, z, pairs, known) - target[pick]).abs()
-                loss = (error.clamp_max(3.0) * self.weight[:, None]).mean()
+                error = target[pick] - self.foretell(stage, z, pairs, known)
+                # what the codes of the frames before cannot make good counts most
+                new = error[..., 1:] - _RHO * error[..., :-1]
+                weight = self.weight[:, None]
+                loss = (new.abs().clamp_max(3.0) * weight).mean()
+                loss = loss + 0.2 * (error.abs().clamp_max(3.0) * weight).mean()
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()

@@ -491,7 +491,8 @@ class Decoder(nn.Module):
         self.right = min(1, config.decoder_look_ahead)
         # one more frame each way for the overlap-add and analysis of the transform path
         self.look_ahead = 1 + self.right + self.trunk.look_ahead
-        self.look_back = 1 + _LEVEL_LEFT + self.trunk.look_back
+        left = 1 + _LEVEL_LEFT
+        self.look_back = max(left, energies.look_back if energies else 0) + self.trunk.look_back
 
     def start(self, clock: Clock) -> DecoderState:
         """State for a stream."""
@@ -747,6 +748,13 @@ class EuleroDec(nn.Module):
         """How many of the first ``n_codebooks`` stages code latents."""
         return n_codebooks - sum(k < n_codebooks for k in self.config.energy_stages)
 
+    def _check_stages(self, stages: int) -> None:
+        if not 1 <= stages <= self.n_codebooks:
+            raise ValueError(
+                f"n_codebooks={stages} but this model has {self.n_codebooks}; "
+                f"allowed: 1..{self.n_codebooks}"
+            )
+
     @torch.no_grad()
     def search(
         self,
@@ -765,11 +773,7 @@ class EuleroDec(nn.Module):
             state: of the energies, for the next block of a stream.
         """
         stages = self.n_codebooks if n_codebooks is None else n_codebooks
-        if not 1 <= stages <= self.n_codebooks:
-            raise ValueError(
-                f"n_codebooks={stages} but this model has {self.n_codebooks}; "
-                f"allowed: 1..{self.n_codebooks}"
-            )
+        self._check_stages(stages)
         latent = self.quantizer.encode(z, self.latent_stages(stages), beam, norms)
         if self.energies is None or z.shape[-1] == 0:
             return F.pad(latent, (0, 0, 0, stages - latent.shape[1]))
@@ -793,6 +797,7 @@ class EuleroDec(nn.Module):
     def look_up(self, codes: Tensor) -> Latents:
         """Codes int64 ``[B, K, T]`` -> what they stand for; -1 (missing) adds nothing."""
         stages = codes.shape[1]
+        self._check_stages(stages)
         there = [k for k in self.config.energy_stages if k < stages]
         latent = codes[:, [k for k in range(stages) if k not in there]] if there else codes
         z = self.quantizer.decode(latent)
@@ -823,6 +828,24 @@ class EuleroDec(nn.Module):
             for k, position in enumerate(self.config.energy_stages):
                 use.insert(position, own[k])
         return torch.stack(use)
+
+    def code_vectors(self) -> Tensor:
+        """What all codes stand for, ``[K, size, N]``, as vectors whose sum describes a frame.
+
+        Latents first, then the corrections of each energy stage, at a tenth of the latents' power.
+        """
+        books = list(self.quantizer.codebooks)
+        if self.energies is None:
+            return torch.stack(books)
+        power = self.quantizer.codebooks[0].square().sum(-1).mean()
+        wide = len(self.energies.codebooks) * self.energies.n_bands
+        books = [F.pad(book, (0, wide)) for book in books]
+        for k, position in enumerate(self.config.energy_stages):
+            book = self.energies.codebooks[k]
+            book = book * (0.1 * power / book.square().sum(-1).mean()).sqrt()
+            left = books[0].shape[1] - wide + k * self.energies.n_bands
+            books.insert(position, F.pad(book, (left, books[0].shape[1] - left - book.shape[1])))
+        return torch.stack(books).detach()
 
     # ---- training -----------------------------------------------------------------------------
 

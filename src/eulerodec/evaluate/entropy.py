@@ -61,7 +61,7 @@ def write_tables(
     for number, clip in enumerate(clips, 1):
         codes.append(codes_of(codec, _start_of(clip, 60 * minutes / len(clips))))
         progress(0.5 * number / len(clips))
-    vectors = codec.model.quantizer.codebooks.detach().numpy()
+    vectors = codec.model.code_vectors().numpy()
     tables = fit_tables(codes, vectors, steps, progress=lambda done: progress(0.5 + 0.5 * done))
     path = directory / TABLES_FILE
     write_bytes(path, tables.to_bytes())
