@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from eulerodec.energies import EnergyCoder
 from eulerodec.model import EuleroDec, ModelConfig
+from eulerodec.model.energies import EnergyCoder
 from eulerodec.nn import STFT, Clock, band_centres, erb_width, triangles
 
 RATE, HOP = 24000, 264

@@ -17,9 +17,8 @@ from torch import Tensor
 
 from . import audio
 from .concealment import LOST, Concealer, ConcealmentState
-from .energies import EnergyState
 from .errors import AudioError, BitstreamError, ConfigError
-from .model import DecoderState, EncoderState, EuleroDec
+from .model import DecoderState, EncoderState, EnergyState, EuleroDec
 from .nn import Clock, History, delay, frozen, prepare_weights
 from .quantize import DEFAULT_BEAM
 

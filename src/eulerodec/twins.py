@@ -264,7 +264,7 @@ class Twin(EuleroDec):
         self.encoder = TwinEncoder(config)
         self.decoder = TwinDecoder(config, self.stft)
         if config.transform_path:
-            set_lapped_transform(self)
+            set_lapped_transform(self.encoder, self.decoder, self.stft)
 
     @torch.no_grad()
     def initialize(self, wavs: Tensor) -> None:

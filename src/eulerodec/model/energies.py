@@ -23,8 +23,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .nn import Clock, History, band_centres, clip, context, triangles
-from .quantize import nearest
+from ..nn import Clock, History, band_centres, clip, context, triangles
+from ..quantize import nearest
 
 __all__ = ["EnergyCoder", "EnergyState"]
 

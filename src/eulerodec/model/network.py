@@ -1,0 +1,409 @@
+"""The EuleroDec network: waveform -> codes -> waveform, complex between STFT and inverse STFT.
+
+Encoder and decoder are each the sum of two paths.
+
+* The *transform path* is a lapped transform codec: a widely linear map of one STFT frame (it
+  starts as the MDCT, the critically sampled transform hidden in the STFT; the MDCT is real-linear
+  but not complex-linear in the STFT, hence widely linear), magnitude compression of its complex
+  pairs, and a unitary map onto the strongest components (Karhunen-Loeve).  Set from data before
+  training, it codes at once, and it can be trained on.
+* The *network path* sees the compressed STFT, mixes frames and bands through complex gated
+  convolutions, 2x2-whitening and axial attention, and adds what a linear transform cannot know.  It
+  starts at zero.
+
+Some stages of codes hold the energies of frequency bands (:mod:`.energies`); the decoder
+brings its bands near to them, with its own spectrum where it has one and with noise where it has
+none.
+
+All inner tensors are planar (see :mod:`eulerodec.nn.planar`): [B, 2C, T], real parts first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..nn import (
+    STFT,
+    compress,
+    expand,
+)
+from ..quantize import DEFAULT_BEAM, ResidualVQ
+from .config import ModelConfig
+from .decoder import Decoder
+from .encoder import Encoder
+from .energies import EnergyCoder, EnergyState
+from .transform import set_lapped_transform, set_planar_matrix, typical
+from .trunk import local_level
+
+__all__ = ["EuleroDec", "Latents", "ModelOutput"]
+
+
+@dataclass
+class ModelOutput:
+    """Training forward: ``audio [B, 1, N]``, planar ``spec [B, 2F, T]``, ``codes [B, K, T]`` (None
+    if not quantised), scalar ``commitment_loss``, scalar ``shift_loss`` (power of what the network
+    path adds to the latents, relative to the power of the quantisation error), and numbers for the
+    log."""
+
+    audio: Tensor
+    spec: Tensor
+    codes: Tensor | None
+    commitment_loss: Tensor
+    shift_loss: Tensor
+    stats: dict[str, float]
+
+
+@dataclass
+class Latents:
+    """What codes stand for, before the decoder network.
+
+    Attributes:
+        z: sum of the latent stages, planar ``[B, 2D, T]``.
+        before: for each energy stage that is there, the sum of those before it (z if none is).
+        vectors: for each energy stage that is there, its code vectors ``[B, bands, T]``.
+    """
+
+    z: Tensor
+    before: list[Tensor]
+    vectors: list[Tensor]
+
+
+_ENERGY_CROPS = 2400  # 1 s each, of those that initialize() is given
+
+
+class EuleroDec(nn.Module):
+    """The codec network.  ``encode`` and ``decode`` are the product, ``forward`` trains it."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.stft = STFT(config.n_fft, config.hop_length)
+        self.encoder = Encoder(config)
+        latent_stages = config.n_codebooks - len(config.energy_stages)
+        self.quantizer = ResidualVQ(config.latent_dim, latent_stages, config.codebook_size)
+        self.energies: EnergyCoder | None = None
+        if config.energy_stages:
+            self.energies = EnergyCoder(
+                config.sample_rate,
+                self.stft.n_bins,
+                config.hop_length // 2,
+                config.latent_dim,
+                len(config.energy_stages),
+                config.codebook_size,
+                config.energy_channels,
+            )
+        self.decoder = Decoder(config, self.stft, self.energies)
+        set_lapped_transform(self.encoder, self.decoder, self.stft)
+
+    # ---- facts --------------------------------------------------------------------------------
+
+    @property
+    def sample_rate(self) -> int:
+        return self.config.sample_rate
+
+    @property
+    def hop_length(self) -> int:
+        return self.config.hop_length
+
+    @property
+    def frame_rate(self) -> float:
+        return self.config.frame_rate
+
+    @property
+    def n_codebooks(self) -> int:
+        return self.config.n_codebooks
+
+    @property
+    def codebook_size(self) -> int:
+        return self.config.codebook_size
+
+    @property
+    def look_ahead(self) -> int:
+        """Samples after its own that an output sample can depend on, at most."""
+        # sample n of block b = n // hop needs spectrum frames to b + 1, these latents to
+        # b + 1 + decoder, these STFT frames to + encoder, and frame t ends with block t
+        frames = 1 + self.decoder.look_ahead + self.encoder.look_ahead
+        return (frames + 1) * self.hop_length - 1
+
+    @property
+    def receptive_field(self) -> int:
+        """Samples of input that an output sample can depend on, at most."""
+        back = 1 + self.decoder.look_back + self.encoder.look_back
+        return self.look_ahead + (back + 1) * self.hop_length
+
+    @property
+    def latency_s(self) -> float:
+        """Algorithmic latency in seconds: look-ahead including the framing."""
+        return (self.look_ahead + 1) / self.sample_rate
+
+    @property
+    def look_ahead_ms(self) -> float:
+        return 1000 * self.look_ahead / self.sample_rate
+
+    @property
+    def receptive_field_ms(self) -> float:
+        return 1000 * self.receptive_field / self.sample_rate
+
+    @property
+    def latency_ms(self) -> float:
+        return 1000 * self.latency_s
+
+    def n_frames(self, n_samples: int) -> int:
+        """Latent frames for that many samples: ceil(N / hop_length) + 1, 0 for 0."""
+        return self.stft.n_frames(n_samples)
+
+    # ---- coding -------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def encode(
+        self, wav: Tensor, n_codebooks: int | None = None, beam: int = DEFAULT_BEAM
+    ) -> Tensor:
+        """Waveform ``[B, 1, N]`` at sample_rate -> codes int64 ``[B, K, T]``, T = n_frames(N).
+
+        Args:
+            n_codebooks: stages K (each 11 bit per frame); all by default.
+            beam: paths of the residual search; more is slower and a little better.
+        """
+        spec = self.stft.analysis(wav[:, 0])
+        if spec.shape[-1] == 0:
+            z = spec.new_zeros(len(spec), 2 * self.config.latent_dim, 0)
+        else:
+            z = self.encoder(spec)
+        return self.search(z, self.measure(spec), n_codebooks, beam)
+
+    @torch.no_grad()
+    def decode(self, codes: Tensor, n_samples: int) -> Tensor:
+        """Codes int64 ``[B, K, T]`` (K from 1 to n_codebooks) -> waveform ``[B, 1, n_samples]``."""
+        # a stream that was cut has no last, half empty frame
+        short = max(0, self.n_frames(n_samples) - codes.shape[-1])
+        latents = self.look_up(F.pad(codes, (0, short), value=-1))
+        stages = torch.full((len(codes),), codes.shape[1], device=codes.device)
+        spec = self.decoder(latents.z, self.band_energies(latents), stages)
+        return self.stft.synthesis(spec, n_samples)[:, None]
+
+    def measure(self, spec: Tensor) -> Tensor | None:
+        """Log energies ``[B, bands, T]`` of a planar STFT; None without energy stages."""
+        return None if self.energies is None else self.energies.measure(spec)
+
+    def latent_stages(self, n_codebooks: int) -> int:
+        """How many of the first ``n_codebooks`` stages code latents."""
+        return n_codebooks - sum(k < n_codebooks for k in self.config.energy_stages)
+
+    def _check_stages(self, stages: int) -> None:
+        if not 1 <= stages <= self.n_codebooks:
+            raise ValueError(
+                f"n_codebooks={stages} but this model has {self.n_codebooks}; "
+                f"allowed: 1..{self.n_codebooks}"
+            )
+
+    @torch.no_grad()
+    def search(
+        self,
+        z: Tensor,
+        target: Tensor | None,
+        n_codebooks: int | None = None,
+        beam: int = DEFAULT_BEAM,
+        norms: Tensor | None = None,
+        state: EnergyState | None = None,
+    ) -> Tensor:
+        """Latents ``[B, 2D, T]`` and measured energies ``[B, bands, T]`` -> codes ``[B, K, T]``.
+
+        Args:
+            n_codebooks, beam: as for :meth:`encode`.
+            norms: the quantiser's, if they are at hand.
+            state: of the energies, for the next block of a stream.
+        """
+        stages = self.n_codebooks if n_codebooks is None else n_codebooks
+        self._check_stages(stages)
+        latent = self.quantizer.encode(z, self.latent_stages(stages), beam, norms)
+        if self.energies is None or z.shape[-1] == 0:
+            return F.pad(latent, (0, 0, 0, stages - latent.shape[1]))
+        assert target is not None
+        codes, known = latent, None
+        for k, position in enumerate(self.config.energy_stages):
+            if position >= stages:
+                break
+            before = self.quantizer.decode(latent[:, : position - k])
+            foretold = self.energies.foretell(k, before, self.pairs(before), known, state)
+            code, correction = self.energies.search(k, target, foretold, state)
+            known = foretold + correction
+            codes = torch.cat([codes[:, :position], code[:, None], codes[:, position:]], 1)
+        return codes
+
+    def pairs(self, z: Tensor) -> Tensor:
+        """Planar latents ``[B, 2D, T]`` -> lapped coefficients ``[B, 2P, T]``, float32."""
+        with torch.autocast(z.device.type, enabled=False):
+            return expand(self.decoder.expand(z.float()), self.config.latent_exponent)
+
+    def look_up(self, codes: Tensor) -> Latents:
+        """Codes int64 ``[B, K, T]`` -> what they stand for; -1 (missing) adds nothing."""
+        stages = codes.shape[1]
+        self._check_stages(stages)
+        there = [k for k in self.config.energy_stages if k < stages]
+        latent = codes[:, [k for k in range(stages) if k not in there]] if there else codes
+        z = self.quantizer.decode(latent)
+        before = [self.quantizer.decode(latent[:, : p - k]) for k, p in enumerate(there)]
+        assert self.energies is not None or not there
+        vectors = [self.energies.vectors(k, codes[:, p]) for k, p in enumerate(there)]  # type: ignore[union-attr]
+        return Latents(z, before or [z], vectors)
+
+    def band_energies(self, latents: Latents, state: EnergyState | None = None) -> Tensor | None:
+        """Log energies ``[B, bands, T]`` that the decoder works with; None without such stages.
+
+        ``state``: for the next block of a stream.
+        """
+        if self.energies is None or latents.z.shape[-1] == 0:
+            return None
+        known: Tensor | None = None
+        for k, before in enumerate(latents.before):
+            known = self.energies.foretell(k, before, self.pairs(before), known, state)
+            if k < len(latents.vectors):
+                known = known + self.energies.carry(k, latents.vectors[k], state)
+        return known
+
+    def perplexity(self) -> Tensor:
+        """exp(entropy) of each stage's code use in training, ``[n_codebooks]``."""
+        use = list(self.quantizer.perplexity())
+        if self.energies is not None:
+            own = self.energies.perplexity()
+            for k, position in enumerate(self.config.energy_stages):
+                use.insert(position, own[k])
+        return torch.stack(use)
+
+    def code_vectors(self) -> Tensor:
+        """What all codes stand for, ``[K, size, N]``, as vectors whose sum describes a frame.
+
+        Latents first, then the corrections of each energy stage, at a tenth of the latents' power.
+        """
+        books = list(self.quantizer.codebooks)
+        if self.energies is None:
+            return torch.stack(books)
+        power = self.quantizer.codebooks[0].square().sum(-1).mean()
+        wide = len(self.energies.codebooks) * self.energies.n_bands
+        books = [F.pad(book, (0, wide)) for book in books]
+        for k, position in enumerate(self.config.energy_stages):
+            book = self.energies.codebooks[k]
+            book = book * (0.1 * power / book.square().sum(-1).mean()).sqrt()
+            left = books[0].shape[1] - wide + k * self.energies.n_bands
+            books.insert(position, F.pad(book, (left, books[0].shape[1] - left - book.shape[1])))
+        return torch.stack(books).detach()
+
+    # ---- training -----------------------------------------------------------------------------
+
+    def forward(
+        self, wav: Tensor, *, n_codebooks: Tensor | None = None, quantize: bool = True
+    ) -> ModelOutput:
+        """Waveform ``[B, 1, N]`` through the whole codec, with gradients.
+
+        Args:
+            n_codebooks: int ``[B]``, stages for each item; all by default.
+            quantize: False passes the latents unquantised (an upper bound).
+        """
+        spec = self.stft.analysis(wav[:, 0])
+        transformed, shift = self.encoder.paths(spec)
+        z = transformed + shift
+        bands = self.measure(spec)
+        codes, stats = None, {}
+        commitment = shift_loss = z.new_zeros(())
+        if quantize:
+            if n_codebooks is None:
+                n_codebooks = torch.full((len(wav),), self.n_codebooks, device=wav.device)
+            positions = torch.tensor(self.config.energy_stages, device=wav.device)
+            latent_stages = n_codebooks - (n_codebooks[:, None] > positions).sum(1)
+            out = self.quantizer(z, latent_stages)
+            error = (out.quantized - z).detach().square().mean().clamp_min(1e-12)
+            shift_loss = shift.square().mean() / error
+            z, codes, commitment, stats = (
+                out.quantized, out.codes, out.commitment_loss, out.stats,
+            )  # fmt: skip
+            if bands is not None:
+                codes, bands = self._energy_codes(codes, bands, n_codebooks)
+        else:
+            n_codebooks = torch.zeros(len(wav), dtype=torch.int64, device=wav.device)
+        spec = self.decoder(z, bands, n_codebooks)
+        audio = self.stft.synthesis(spec, wav.shape[-1])[:, None]
+        return ModelOutput(audio, spec, codes, commitment, shift_loss, stats)
+
+    @torch.no_grad()
+    def _energy_codes(
+        self, latent: Tensor, target: Tensor, n_codebooks: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """All codes, and the energies that each item's decoder knows; as search() and after."""
+        assert self.energies is not None
+        codes, known, bands = latent, None, None
+        for k, position in enumerate(self.config.energy_stages):
+            before = self.quantizer.decode(latent[:, : position - k])
+            foretold = self.energies.foretell(k, before, self.pairs(before), known)
+            code, correction = self.energies.search(k, target, foretold)
+            known = foretold + correction
+            there = (n_codebooks > position)[:, None, None]
+            bands = torch.where(there, known, foretold if bands is None else bands)
+            code = torch.where(there[:, 0], code, -1)
+            codes = torch.cat([codes[:, :position], code[:, None], codes[:, position:]], 1)
+        assert bands is not None
+        return codes, bands
+
+    @torch.no_grad()
+    def initialize(self, wavs: Tensor) -> None:
+        """Sets the transform path and the codebooks from audio ``[n, 1, N]``, before training.
+
+        Karhunen-Loeve basis of the compressed lapped transform, k-means codebooks on its latents,
+        and the typical levels by which the network path's inputs and outputs are scaled.
+        """
+        config = self.config
+        right = self.encoder.right
+        specs = [self.stft.analysis(w[:, 0]) for w in wavs.split(16)]
+        scatter = torch.zeros(config.hop_length, config.hop_length, dtype=torch.float64)
+        for spec in specs:
+            pairs = compress(self.encoder.transform(spec), config.latent_exponent)
+            flat = pairs.transpose(1, 2).reshape(-1, pairs.shape[1]).double()
+            scatter += (flat.t() @ flat).cpu()
+        _, basis = torch.linalg.eigh(scatter)
+        basis = basis.flip(-1)[:, : 2 * config.latent_dim]  # strongest first
+        # components 2j and 2j + 1 become re and im of latent j
+        basis = torch.cat([basis[:, 0::2], basis[:, 1::2]], 1).float()
+        set_planar_matrix(self.encoder.select, basis.t())
+        set_planar_matrix(self.decoder.expand, basis)
+
+        z = torch.cat([self.encoder.transform_path(spec) for spec in specs])
+        self.quantizer.fit(z)
+        seen = (compress(spec, config.feature_exponent) for spec in specs)
+        tilt = typical(x / local_level(x, right) for x in seen)
+        scale = typical([z / local_level(z, right)])
+        for module in (self.encoder, self.decoder):
+            module.tilt.copy_(tilt)
+            module.latent_scale.copy_(scale)
+        self.fit_energies(wavs[:: max(1, len(wavs) // _ENERGY_CROPS)])
+
+    @torch.no_grad()
+    def fit_energies(self, wavs: Tensor, steps: int = 900) -> None:
+        """Sets predictors and codebooks of the energy stages from audio ``[n, 1, N]``.
+
+        The latents and their codebooks must be what they will be.
+        """
+        if self.energies is None:
+            return
+        latents, targets = [], []
+        for wav in wavs.split(16):
+            spec = self.stft.analysis(wav[:, 0])
+            latents.append(self.quantizer.encode(self.encoder(spec)))
+            targets.append(self.energies.measure(spec))
+        target = torch.cat(targets)
+        rest = target - torch.cat([_level(self.pairs(self.quantizer.decode(c))) for c in latents])
+        self.energies.typical.copy_(rest.mean((0, 2)))
+        known = None
+        for k, position in enumerate(self.config.energy_stages):
+            inputs = []
+            for stages in [position - k, *([1, 3, 4] if k == 0 else [])]:
+                z = torch.cat([self.quantizer.decode(c[:, :stages]) for c in latents])
+                inputs.append((z, torch.cat([self.pairs(part) for part in z.split(64)]), known))
+            known = self.energies.fit(k, inputs, target, steps)
+
+
+def _level(pairs: Tensor) -> Tensor:
+    """log10 of the mean power of planar ``[B, 2C, T]``, ``[B, 1, T]``."""
+    return (2.0 * pairs.square().mean(1, keepdim=True) + 1e-9).log10()
