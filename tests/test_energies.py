@@ -238,3 +238,15 @@ class TestInTheModel:
         heard = energies.measure(model.stft.reanalysis(spec))[..., 4:-4]
         error = (heard.mean((0, 2)) + 1.0).abs()
         assert error.mean() < 0.2 and error.max() < 0.5
+
+    def test_vectors_of_all_codes_have_places_of_their_own(self):
+        model = self.model()
+        vectors = model.code_vectors()
+        bands = model.energies.n_bands
+        assert vectors.shape == (12, 2048, 16 + 2 * bands)
+        for k in range(12):
+            used = vectors[k].abs().amax(0) > 0
+            places = {5: range(16, 16 + bands), 11: range(16 + bands, 16 + 2 * bands)}
+            assert set(used.nonzero().flatten().tolist()) <= set(places.get(k, range(16)))
+        first = model.quantizer.codebooks[0].square().sum(-1).mean()
+        assert vectors[5].square().sum(-1).mean() == pytest.approx(0.1 * first, rel=1e-4)
