@@ -14,6 +14,8 @@ from eulerodec import nn as cnn
 from eulerodec.losses import LossConfig, ReconstructionLoss
 from eulerodec.model import local_level
 
+PLAIN = dict(energy_stages=(), pitch_channels=0)  # latents alone
+
 
 @pytest.fixture(scope="module")
 def tiny():
@@ -49,14 +51,16 @@ def test_default_model_uses_all_kinds_of_complex_block(default):
 
 
 def test_nothing_else_has_weights_but_real_gains(default):
-    """No real network acts on complex values: only gains that multiply them, and what foretells
-    energies from moduli."""
+    """No real network acts on complex values: only gains that multiply them, what gives such gains
+    for periods of the pitch, and what foretells energies from moduli."""
     real = {
         name
         for name, module in default.named_modules()
         if list(module.parameters(recurse=False)) and not module.__module__.startswith(cnn.__name__)
     }
-    assert {name for name in real if not name.startswith("energies.predictors.")} == {
+    assert {
+        name for name in real if not name.startswith(("energies.predictors.", "decoder.pitch."))
+    } == {
         "decoder.stage_gain",
         "decoder.gain_proj",
         "decoder.repair.condition_proj",
@@ -159,14 +163,14 @@ def test_polarity_is_kept(tiny):
 
 def test_fresh_model_is_a_lapped_transform_codec():
     """64 pairs are 128 of 264 coefficients: all below 5.8 kHz is kept."""
-    model = build(ModelConfig(energy_stages=()), live=False)
+    model = build(ModelConfig(**PLAIN), live=False)
     wav = low_pass(12000, 5000)
     with torch.no_grad():
         assert snr_db(wav, model(wav, quantize=False).audio) > 30
 
 
 def test_with_all_coefficients_the_transform_path_is_exact():
-    model = build(dataclasses.replace(TINY, latent_dim=132, energy_stages=()), live=False)
+    model = build(dataclasses.replace(TINY, latent_dim=132, **PLAIN), live=False)
     wav = noise(6000)
     with torch.no_grad():
         assert snr_db(wav, model(wav, quantize=False).audio) > 80
@@ -190,7 +194,7 @@ def test_transform_is_the_textbook_mdct():
 @pytest.fixture(scope="module")
 def small():
     """A model with few codes, before and after it was set from data; coloured noise."""
-    config = dataclasses.replace(TINY, n_codebooks=4, codebook_size=64, energy_stages=())
+    config = dataclasses.replace(TINY, n_codebooks=4, codebook_size=64, **PLAIN)
     wavs = torch.cat([low_pass(8000, 3000, seed) + 0.1 * noise(8000, 1, seed) for seed in range(4)])
     before, after = build(config, live=False), build(config, live=False)
     torch.manual_seed(0)

@@ -68,6 +68,7 @@ class TwinConfig(ModelConfig):
     """
 
     energy_stages: tuple[int, ...] = ()  # latents alone are compared
+    pitch_channels: int = 0
     arithmetic: str = "complex"
     transform_path: bool = True
 
@@ -220,7 +221,7 @@ class TwinDecoder(Decoder):
                 log_modulus, direction = out.tensor_split([out.shape[1] // 3], 1)
                 out = scale_planar(_unit(direction), log_modulus.clamp(-10.0, 4.0).exp())
             return expand(scale_channels(out, self.tilt) * z_level, exponent)
-        base = compress(self.transform_path(z), exponent)
+        base = compress(self.transform_path(z, n_codebooks), exponent)
         level = local_level(base, self.right)
         spectrum = scale_channels(base / level, 1.0 / self.tilt)
         latents = scale_channels(latents, 1.0 / self.latent_scale)

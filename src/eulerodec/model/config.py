@@ -23,6 +23,7 @@ class ModelConfig:
         n_codebooks, codebook_size: residual stages, codes per stage.
         energy_stages: which of the stages, counted from 0, code band energies instead of latents.
         energy_channels: width of the network that foretells them.
+        pitch_channels: width of the network that mixes periods of the pitch, 0: no mixing.
         latent_dim: complex dimensions D of a latent.
         latent_exponent: compression of the transform's complex pairs before quantisation.
         feature_exponent: compression of the STFT that the network path sees and corrects.
@@ -45,6 +46,7 @@ class ModelConfig:
     codebook_size: int = 2048
     energy_stages: tuple[int, ...] = (5, 11)
     energy_channels: int = 192
+    pitch_channels: int = 64
     latent_dim: int = 64
     latent_exponent: float = 0.75
     feature_exponent: float = 0.5
@@ -82,6 +84,8 @@ class ModelConfig:
             raise ConfigError(f"kernel_size={self.kernel_size} must be odd")
         if self.hop_length % 2:
             raise ConfigError(f"hop_length={self.hop_length} must be even")
+        if self.pitch_channels and not stages:
+            raise ConfigError("pitch_channels needs energy_stages, whose bands it works in")
         if self.activation not in ("magnitude", "split"):
             raise ConfigError(f'activation={self.activation!r}; allowed: "magnitude", "split"')
 
@@ -115,6 +119,7 @@ class ModelConfig:
         return cls(
             latent_dim=8,
             energy_channels=16,
+            pitch_channels=16,
             encoder_channels=16,
             decoder_channels=16,
             encoder_blocks=2,

@@ -17,6 +17,7 @@ from ..nn import (
     WidelyLinearConv1d,
     clip,
     compress,
+    context,
     delay,
     expand,
     magnitude,
@@ -24,6 +25,7 @@ from ..nn import (
 )
 from .config import ModelConfig
 from .energies import EnergyCoder, EnergyState
+from .pitch import PitchMixer
 from .trunk import LEVEL_LEFT, LayerState, Trunk, cat_planar, local_level, scale_channels
 
 __all__ = ["Decoder", "DecoderState"]
@@ -47,6 +49,7 @@ class DecoderState:
     bands_skip: History | None = None
     missing: History | None = None
     noise: History | None = None
+    pitch: History | None = None
     energies: EnergyState | None = None
 
 
@@ -80,12 +83,24 @@ class Decoder(nn.Module):
         self.repair: EnergyRepair | None = None
         if energies is not None:
             self.repair = EnergyRepair(config, energies, width, bins)
+        self.pitch: PitchMixer | None = None
+        if energies is not None and config.pitch_channels:
+            self.pitch = PitchMixer(
+                stft,
+                config.sample_rate,
+                energies.bin_bands,
+                energies.spread,
+                config.decoder_look_ahead > 0,
+                config.pitch_channels,
+                config.n_codebooks,
+            )
         self.register_buffer("tilt", torch.ones(bins))
         self.register_buffer("latent_scale", torch.ones(config.latent_dim))
         self.right = min(1, config.decoder_look_ahead)
         # one more frame each way for the overlap-add and analysis of the transform path
-        self.look_ahead = 1 + self.right + self.trunk.look_ahead
-        left = 1 + LEVEL_LEFT
+        self.late = 1 + (self.pitch.right if self.pitch else 0)
+        self.look_ahead = self.late + self.right + self.trunk.look_ahead
+        left = 1 + LEVEL_LEFT + (self.pitch.left if self.pitch else 0)
         self.look_back = max(left, energies.look_back if energies else 0) + self.trunk.look_back
 
     def start(self, clock: Clock) -> DecoderState:
@@ -93,21 +108,26 @@ class Decoder(nn.Module):
         energies = self._energies[0]
         return DecoderState(
             clock,
-            self.trunk.start(clock, 1 + self.right),
-            *(History() for _ in range(12)),
+            self.trunk.start(clock, self.late + self.right),
+            *(History() for _ in range(13)),
             energies=energies.start(clock, 0) if energies else None,
         )
 
-    def transform_path(self, z: Tensor, past: History | None = None) -> Tensor:
+    def transform_path(
+        self, z: Tensor, n_codebooks: Tensor, state: DecoderState | None = None
+    ) -> Tensor:
         """The lapped transform codec's spectrum, planar ``[B, 2F, T]``, float32.
 
         Overlap-added and analysed again, so that the network sees the STFT of a real signal with
-        the time-domain aliasing of single frames cancelled.
+        the time-domain aliasing of single frames cancelled, and periods of the pitch averaged.
         """
-        stft = self._stft[0]
+        stft, s = self._stft[0], state or DecoderState()
         with torch.autocast(z.device.type, enabled=False):
             pairs = expand(self.expand(z.float()), self.config.latent_exponent)
-            return stft.reanalysis(self.transform(pairs), past)
+            if self.pitch is None:
+                return stft.reanalysis(self.transform(pairs), s.transform)
+            wav = stft.complete(context(self.transform(pairs), 1, 1, s.transform))
+            return self.pitch(wav, n_codebooks, s.pitch)
 
     def forward(
         self,
@@ -129,18 +149,18 @@ class Decoder(nn.Module):
             return z.new_zeros(z.shape[0], 2 * self._stft[0].n_bins, 0)
         s, right, depth = state or DecoderState(), self.right, self.trunk.look_ahead
         z = clip(z, 0, s.clock)  # a block may be filled up beyond the end
-        spectrum = clip(self.transform_path(z, s.transform), 1, s.clock)
+        spectrum = clip(self.transform_path(z, n_codebooks, state), self.late, s.clock)
         base = compress(spectrum, self.config.feature_exponent)
         level = local_level(base, right, s.base_level)
         base = delay(base, right, s.base)
-        z_level = delay(local_level(z, right, s.level), 1, s.level_skip)
-        latents = delay(z, 1 + right, s.latents) / z_level
+        z_level = delay(local_level(z, right, s.level), self.late, s.level_skip)
+        latents = delay(z, self.late + right, s.latents) / z_level
         latents = scale_channels(latents, 1.0 / self.latent_scale)
         features = cat_planar(scale_channels(base / level, 1.0 / self.tilt), latents)
         gain = self.stage_gain(n_codebooks)[:, :, None]
         if self.repair is not None:
             assert bands is not None
-            bands = delay(bands, 1, s.bands)
+            bands = delay(bands, self.late, s.bands)
             missing = delay(self.repair.missing(spectrum, bands), right, s.missing)
             bands = delay(bands, right, s.bands_skip)
             gain = gain + self.repair.condition(missing, bands, level)

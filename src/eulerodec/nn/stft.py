@@ -110,17 +110,17 @@ class STFT(nn.Module):
         With ``past`` for the next block of a stream, late by m - 1 frames.
         """
         reach = self.overlap - 1
-        return self.transform(self._complete(context(spec, reach, reach, past)))
+        return self.transform(self.complete(context(spec, reach, reach, past)))
 
     def stream_synthesis(self, spec: Tensor, past: History) -> Tensor:
         """Next block of a stream, T frames -> T * hop samples, late by n_fft - hop samples.
 
         Starting with the block that precedes the signal by n_fft - hop zeros, as analysis does.
         """
-        return self._complete(past.extend(spec, self.overlap - 1))
+        return self.complete(past.extend(spec, self.overlap - 1))
 
-    def _complete(self, spec: Tensor) -> Tensor:
-        """Overlap-add without the partial sums: T frames -> (T - m + 1) * hop samples."""
+    def complete(self, spec: Tensor) -> Tensor:
+        """Overlap-add without the partial sums, ``[B, 2F, T]`` -> ``[B, (T - m + 1) * hop]``."""
         edge = self.n_fft - self.hop_length
         return self.overlap_add(spec)[:, edge:-edge]
 
