@@ -31,6 +31,7 @@ import torch
 from numpy.typing import NDArray
 
 from eulerodec import Codec, EuleroDec, ModelConfig, audio
+from eulerodec.concealment import ConcealmentState
 from eulerodec.demo import SAMPLE
 from eulerodec.errors import EuleroDecError
 from eulerodec.evaluate.align import align
@@ -39,6 +40,7 @@ from eulerodec.evaluate.libopus import FRAME_MS, LibOpus
 from eulerodec.evaluate.metrics.perceptual import RATE, estoi, pesq_wb
 from eulerodec.files import write_bytes
 from eulerodec.metrics import si_sdr
+from eulerodec.model import Latents
 from eulerodec.packets import HEADER_SIZE, PacketDecoder, PacketEncoder, burst_loss, uniform_loss
 from eulerodec.pretrained import DEFAULT_WEIGHTS
 
@@ -54,6 +56,16 @@ NAMES = {
     "opus": "Opus",
 }
 MARKS = ("<!-- packet loss -->", "<!-- /packet loss -->")
+
+
+def silence(latents: Latents, lost: list[bool], _state: ConcealmentState) -> Latents:
+    """In place of a concealer: nothing where a frame is lost."""
+    kept = ~torch.tensor(lost)
+    return Latents(
+        latents.z * kept,
+        [x * kept for x in latents.before],
+        [x * kept for x in latents.vectors],
+    )
 
 
 def own_coder(
@@ -72,7 +84,7 @@ def own_coder(
     def code(lost: NDArray[np.bool_], _rate: float) -> tuple[Signal, float]:
         decoder = PacketDecoder(codec, n_codebooks=stages, depth=1)
         if silent:  # what a decoder without concealment would be given
-            decoder._decoder._conceal = lambda z, gone, _state: z * ~torch.tensor(gone)
+            decoder._decoder._conceal = silence
         parts = [decoder.push(p) for p, at in zip(packets, starts, strict=True) if not lost[at]]
         missed = decoder.first_frame or 0
         parts.append(decoder.flush(total - missed))

@@ -52,11 +52,10 @@ def test_json_is_one_object_with_all_numbers(speed, capsys):
     assert own["encode_gmacs"] == pytest.approx(own["encoder_gmacs"] + own["search_gmacs"])
     speeds = [own["encode_speed"], own["decode_speed"], *result["file"].values()]
     assert len(speeds) == 6 and all(0 < s < float("inf") for s in speeds)
-    # greedy search: one product of R^16 with 2048 codes for every stage and frame
+    # products of R^16 with 2048 codes in ten stages, of R^30 in two, and some to foretell energies
     frames = model.n_frames(7200) / 0.3
-    assert own["search_gmacs"] == pytest.approx(
-        (1 + 11 * speed.default_beam()) * 2048 * 16 * frames * 1e-9
-    )
+    products = (1 + 9 * speed.default_beam()) * 2048 * 16 + 2 * 2048 * 30
+    assert 1.0 <= own["search_gmacs"] / (products * frames * 1e-9) < 1.1
 
 
 def test_with_a_peer_there_are_ratios(speed, monkeypatch):

@@ -43,6 +43,10 @@ class PitchMixer(nn.Module):
         n_codebooks: most stages of codes.
     """
 
+    _penalty: Tensor
+    _bin_bands: Tensor
+    _spread: Tensor
+
     def __init__(
         self,
         stft: STFT,
