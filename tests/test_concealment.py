@@ -145,7 +145,11 @@ def test_speech_keeps_its_level_in_gaps_of_two_frames():
         play(StreamDecoder(codec.model, 12), lose(codes, *spans)),
     )
     decoder.reset()
-    decoder._conceal = lambda z, lost, state: z * ~torch.tensor(lost)
+    decoder._conceal = lambda latents, lost, state: Latents(
+        latents.z * ~torch.tensor(lost),
+        [x * ~torch.tensor(lost) for x in latents.before],
+        [x * ~torch.tensor(lost) for x in latents.vectors],
+    )
     silent = play(decoder, lose(codes, *spans))
     ratios = []
     for y in (concealed, silent):
