@@ -246,7 +246,11 @@ class EuleroDec(nn.Module):
         there = [k for k in self.config.energy_stages if k < stages]
         latent = codes[:, [k for k in range(stages) if k not in there]] if there else codes
         z = self.quantizer.decode(latent)
-        before = [self.quantizer.decode(latent[:, : p - k]) for k, p in enumerate(there)]
+        stages_before = [p - k for k, p in enumerate(there)]
+        before = [
+            z if n == latent.shape[1] else self.quantizer.decode(latent[:, :n])
+            for n in stages_before
+        ]
         assert self.energies is not None or not there
         vectors = [self.energies.vectors(k, codes[:, p]) for k, p in enumerate(there)]  # type: ignore[union-attr]
         return Latents(z, before or [z], vectors)
