@@ -1,4 +1,4 @@
-"""EuleroDec: an audio codec whose whole network is complex-valued.
+"""EuleroDec: an audio codec whose signal path is complex-valued throughout.
 
 24 kHz audio at every whole bitrate from 1 to 12 kbps::
 

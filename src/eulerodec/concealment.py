@@ -24,7 +24,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .model import EuleroDec, Latents
-from .nn import expand
 
 __all__ = ["LOST", "Concealer", "ConcealmentState"]
 
@@ -86,7 +85,7 @@ class Concealer:
             past = torch.cat([past, z[..., start:at]], -1)[..., -self._n_past :]
         state.past = past
         if not any(lost):
-            return Latents(z, latents.before, latents.vectors)
+            return latents
         gone = torch.tensor(lost, device=z.device)
         return Latents(
             z,
@@ -98,8 +97,7 @@ class Concealer:
         """Latents that go on after ``past`` and fade out, planar [B, 2D, n_plan]."""
         model, hop = self._model, self._model.hop_length
         decoder = model.decoder
-        pairs = expand(decoder.expand(past), model.config.latent_exponent)
-        wav = model.stft.overlap_add(decoder.transform(pairs))[:, hop:-hop]
+        wav = model.stft.overlap_add(decoder.transform(decoder.pairs(past)))[:, hop:-hop]
         lag, correlation = self._pitch(wav)
         n = len(self._fade)
         ahead = torch.arange(n, device=wav.device) % lag[:, None]  # [B, n], within the period

@@ -113,6 +113,11 @@ class Decoder(nn.Module):
             energies=energies.start(clock, 0) if energies else None,
         )
 
+    def pairs(self, z: Tensor) -> Tensor:
+        """Planar latents ``[B, 2D, T]`` -> lapped coefficients ``[B, 2P, T]``, float32."""
+        with torch.autocast(z.device.type, enabled=False):
+            return expand(self.expand(z.float()), self.config.latent_exponent)
+
     def transform_path(
         self, z: Tensor, n_codebooks: Tensor, state: DecoderState | None = None
     ) -> Tensor:
@@ -123,7 +128,7 @@ class Decoder(nn.Module):
         """
         stft, s = self._stft[0], state or DecoderState()
         with torch.autocast(z.device.type, enabled=False):
-            pairs = expand(self.expand(z.float()), self.config.latent_exponent)
+            pairs = self.pairs(z)
             if self.pitch is None:
                 return stft.reanalysis(self.transform(pairs), s.transform)
             wav = stft.complete(context(self.transform(pairs), 1, 1, s.transform))

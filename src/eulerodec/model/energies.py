@@ -10,21 +10,21 @@ same frame:
    frames before, sum over k = 1..M of rho^k c_(t-k).
 3. The code c_t is the vector of the stage's codebook nearest to the rest.
 
-The decoder does the same without 3.  All of it works on moduli, so it does not change if the phase
-of the whole signal is turned.  Energies are log10 of power per bin.
+The decoder does the same without 3.  All of it sees moduli alone.  Energies are log10 of power per
+bin.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..nn import Clock, History, band_centres, clip, context, triangles
-from ..quantize import nearest
+from ..quantize import cluster_means, nearest, perplexity
 
 __all__ = ["EnergyCoder", "EnergyState"]
 
@@ -42,11 +42,11 @@ class EnergyState:
 
     clock: Clock
     late: int
-    level: list[History] = field(default_factory=list)
-    z_level: list[History] = field(default_factory=list)
-    layers: list[list[History]] = field(default_factory=list)
-    codes: list[History] = field(default_factory=list)
-    carried: list[Tensor | None] = field(default_factory=list)
+    level: list[History]
+    z_level: list[History]
+    layers: list[list[History]]
+    codes: list[History]
+    carried: list[Tensor | None]
 
 
 class _Layer(nn.Module):
@@ -249,7 +249,6 @@ class EnergyCoder(nn.Module):
         inputs: Sequence[tuple[Tensor, Tensor, Tensor | None]],
         target: Tensor,
         steps: int,
-        progress: Callable[[str], None] = lambda text: None,
     ) -> Tensor:
         """Predictor and codebook of a stage from examples; returns the energies it then gives.
 
@@ -281,54 +280,46 @@ class EnergyCoder(nn.Module):
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
-                if step % 100 == 99:
-                    progress(f"energies {stage}: step {step + 1}, loss {10 * loss.item():.2f} dB")
         z, pairs, known = inputs[0]
         rows = [slice(k, k + 128) for k in range(0, len(target), 128)]
         foretold = torch.cat([
             self.foretell(stage, z[r], pairs[r], None if known is None else known[r]) for r in rows
         ]).detach()  # fmt: skip
-        self._fit_codebook(stage, target - foretold, progress)
+        self._fit_codebook(stage, target - foretold)
         codes, correction = self.search(stage, target, foretold)
         self.ema_count[stage] = torch.bincount(
             codes.flatten(), minlength=self.codebooks.shape[1]
         ).clamp_min(0.1) / codes.numel() * self.codebooks.shape[1]  # fmt: skip
         return foretold + correction
 
-    def _fit_codebook(self, stage: int, rest: Tensor, progress: Callable[[str], None]) -> None:
+    def _fit_codebook(self, stage: int, rest: Tensor) -> None:
         """k-means, first without, then with the loop over the frames."""
-        size = self.codebooks.shape[1]
-        most = _MOST
-        moved = rest - _RHO * F.pad(rest, (1, 0))[..., :-1]
-        x = moved.clamp(-most, most).transpose(1, 2).flatten(0, 1)
-        spread = torch.linspace(0, len(x) - 1, size).long()
-        book = x[spread] + 1e-6 * torch.randn(
-            x[spread].shape, generator=torch.Generator().manual_seed(stage)
-        )
-        w = self.weight
+        size, w = self.codebooks.shape[1], self.weight
+
+        def vectors(x: Tensor) -> Tensor:
+            return x.clamp(-_MOST, _MOST).transpose(1, 2).flatten(0, 1)
+
+        x = vectors(rest - _RHO * F.pad(rest, (1, 0))[..., :-1])
+        spread = torch.linspace(0, len(x) - 1, size, device=x.device).long()
+        jitter = torch.Generator().manual_seed(stage)
+        noise = torch.randn(size, self.n_bands, generator=jitter).to(x.device)
+        book = x[spread] + 1e-6 * noise
         for turn in range(10):
             if turn >= 4:
                 # what the search really meets: the rest after its own codes
                 self.codebooks[stage] = book
                 index, correction = self.search(stage, rest, torch.zeros_like(rest))
                 carried = correction - self.vectors(stage, index)
-                x = (rest - carried).clamp(-most, most).transpose(1, 2).flatten(0, 1)
+                x = vectors(rest - carried)
                 index = index.flatten()
             else:
                 index = torch.cat([nearest(part * w, book * w) for part in x.split(8192)])
-            count = torch.bincount(index, minlength=size).to(x.dtype)
-            book = torch.zeros_like(book).index_add_(0, index, x) / count.clamp_min(1)[:, None]
-            empty = count == 0
-            if empty.any():
-                book[empty] = book[count.argsort(descending=True)[: int(empty.sum())]] * 1.01
-            left = (x - book[index]).square().mean().sqrt()
-            progress(f"energies {stage}: codes, turn {turn}, left {10 * float(left):.2f} dB rms")
+            book, _ = cluster_means(x, index, size)
         self.codebooks[stage] = book
 
     def perplexity(self) -> Tensor:
         """exp(entropy) of each stage's code use, ``[n_stages]``."""
-        p = self.ema_count / self.ema_count.sum(1, keepdim=True).clamp_min(1e-12)
-        return torch.exp(-(p * p.clamp_min(1e-20).log()).sum(1))
+        return perplexity(self.ema_count)
 
 
 def _power(x: Tensor) -> Tensor:

@@ -20,17 +20,14 @@ All inner tensors are planar (see :mod:`eulerodec.nn.planar`): [B, 2C, T], real 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..nn import (
-    STFT,
-    compress,
-    expand,
-)
+from ..nn import STFT, compress
 from ..quantize import DEFAULT_BEAM, ResidualVQ
 from .config import ModelConfig
 from .decoder import Decoder
@@ -72,7 +69,8 @@ class Latents:
     vectors: list[Tensor]
 
 
-_ENERGY_CROPS = 2400  # 1 s each, of those that initialize() is given
+# Fitting the energies: crops of those that initialize() is given, steps, lower numbers of stages
+_ENERGY_CROPS, _ENERGY_STEPS, _LOWER_STAGES = 2400, 900, (1, 3, 4)
 
 
 class EuleroDec(nn.Module):
@@ -223,21 +221,25 @@ class EuleroDec(nn.Module):
         if self.energies is None or z.shape[-1] == 0:
             return F.pad(latent, (0, 0, 0, stages - latent.shape[1]))
         assert target is not None
-        codes, known = latent, None
-        for k, position in enumerate(self.config.energy_stages):
-            if position >= stages:
-                break
-            before = self.quantizer.decode(latent[:, : position - k])
-            foretold = self.energies.foretell(k, before, self.pairs(before), known, state)
-            code, correction = self.energies.search(k, target, foretold, state)
-            known = foretold + correction
-            codes = torch.cat([codes[:, :position], code[:, None], codes[:, position:]], 1)
+        codes = latent
+        for position, code, _, _ in self._code_energies(latent, target, stages, state):
+            codes = _insert(codes, position, code)
         return codes
 
-    def pairs(self, z: Tensor) -> Tensor:
-        """Planar latents ``[B, 2D, T]`` -> lapped coefficients ``[B, 2P, T]``, float32."""
-        with torch.autocast(z.device.type, enabled=False):
-            return expand(self.decoder.expand(z.float()), self.config.latent_exponent)
+    def _code_energies(
+        self, latent: Tensor, target: Tensor, stages: int, state: EnergyState | None = None
+    ) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
+        """For each energy stage: its position, its codes, the energies before and after it."""
+        assert self.energies is not None
+        known = None
+        for k, position in enumerate(self.config.energy_stages):
+            if position >= stages:
+                return
+            before = self.quantizer.decode(latent[:, : position - k])
+            foretold = self.energies.foretell(k, before, self.decoder.pairs(before), known, state)
+            code, correction = self.energies.search(k, target, foretold, state)
+            known = foretold + correction
+            yield position, code, foretold, known
 
     def look_up(self, codes: Tensor) -> Latents:
         """Codes int64 ``[B, K, T]`` -> what they stand for; -1 (missing) adds nothing."""
@@ -251,8 +253,9 @@ class EuleroDec(nn.Module):
             z if n == latent.shape[1] else self.quantizer.decode(latent[:, :n])
             for n in stages_before
         ]
-        assert self.energies is not None or not there
-        vectors = [self.energies.vectors(k, codes[:, p]) for k, p in enumerate(there)]  # type: ignore[union-attr]
+        vectors = []
+        if self.energies is not None:
+            vectors = [self.energies.vectors(k, codes[:, p]) for k, p in enumerate(there)]
         return Latents(z, before or [z], vectors)
 
     def band_energies(self, latents: Latents, state: EnergyState | None = None) -> Tensor | None:
@@ -264,7 +267,7 @@ class EuleroDec(nn.Module):
             return None
         known: Tensor | None = None
         for k, before in enumerate(latents.before):
-            known = self.energies.foretell(k, before, self.pairs(before), known, state)
+            known = self.energies.foretell(k, before, self.decoder.pairs(before), known, state)
             if k < len(latents.vectors):
                 known = known + self.energies.carry(k, latents.vectors[k], state)
         return known
@@ -336,18 +339,14 @@ class EuleroDec(nn.Module):
     def _energy_codes(
         self, latent: Tensor, target: Tensor, n_codebooks: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """All codes, and the energies that each item's decoder knows; as search() and after."""
-        assert self.energies is not None
-        codes, known, bands = latent, None, None
-        for k, position in enumerate(self.config.energy_stages):
-            before = self.quantizer.decode(latent[:, : position - k])
-            foretold = self.energies.foretell(k, before, self.pairs(before), known)
-            code, correction = self.energies.search(k, target, foretold)
-            known = foretold + correction
+        """All codes of a training batch, and the energies that each item's decoder knows."""
+        codes, bands = latent, None
+        for position, code, foretold, known in self._code_energies(
+            latent, target, self.n_codebooks
+        ):
             there = (n_codebooks > position)[:, None, None]
             bands = torch.where(there, known, foretold if bands is None else bands)
-            code = torch.where(there[:, 0], code, -1)
-            codes = torch.cat([codes[:, :position], code[:, None], codes[:, position:]], 1)
+            codes = _insert(codes, position, torch.where(there[:, 0], code, -1))
         assert bands is not None
         return codes, bands
 
@@ -384,28 +383,37 @@ class EuleroDec(nn.Module):
         self.fit_energies(wavs[:: max(1, len(wavs) // _ENERGY_CROPS)])
 
     @torch.no_grad()
-    def fit_energies(self, wavs: Tensor, steps: int = 900) -> None:
+    def fit_energies(self, wavs: Tensor) -> None:
         """Sets predictors and codebooks of the energy stages from audio ``[n, 1, N]``.
 
         The latents and their codebooks must be what they will be.
         """
         if self.energies is None:
             return
-        latents, targets = [], []
+        codes, targets = [], []
         for wav in wavs.split(16):
             spec = self.stft.analysis(wav[:, 0])
-            latents.append(self.quantizer.encode(self.encoder(spec)))
+            codes.append(self.quantizer.encode(self.encoder(spec)))
             targets.append(self.energies.measure(spec))
         target = torch.cat(targets)
-        rest = target - torch.cat([_level(self.pairs(self.quantizer.decode(c))) for c in latents])
-        self.energies.typical.copy_(rest.mean((0, 2)))
+
+        def coded(stages: int) -> tuple[Tensor, Tensor]:
+            z = [self.quantizer.decode(c[:, :stages]) for c in codes]
+            return torch.cat(z), torch.cat([self.decoder.pairs(part) for part in z])
+
+        level = _level(coded(self.quantizer.n_codebooks)[1])
+        self.energies.typical.copy_((target - level).mean((0, 2)))
         known = None
         for k, position in enumerate(self.config.energy_stages):
-            inputs = []
-            for stages in [position - k, *([1, 3, 4] if k == 0 else [])]:
-                z = torch.cat([self.quantizer.decode(c[:, :stages]) for c in latents])
-                inputs.append((z, torch.cat([self.pairs(part) for part in z.split(64)]), known))
-            known = self.energies.fit(k, inputs, target, steps)
+            # the first also has to foretell at lower rates
+            lower = _LOWER_STAGES if k == 0 else ()
+            inputs = [(*coded(n), known) for n in (position - k, *lower)]
+            known = self.energies.fit(k, inputs, target, _ENERGY_STEPS)
+
+
+def _insert(codes: Tensor, position: int, code: Tensor) -> Tensor:
+    """Codes ``[B, K, T]`` with one more stage ``[B, T]`` at a position."""
+    return torch.cat([codes[:, :position], code[:, None], codes[:, position:]], 1)
 
 
 def _level(pairs: Tensor) -> Tensor:

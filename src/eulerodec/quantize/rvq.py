@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .search import beam_search, nearest
 
-__all__ = ["QuantizerOutput", "ResidualVQ"]
+__all__ = ["QuantizerOutput", "ResidualVQ", "cluster_means", "perplexity"]
 
 
 @dataclass
@@ -219,8 +219,7 @@ class ResidualVQ(nn.Module):
 
     def perplexity(self) -> Tensor:
         """exp(entropy) of each stage's recent code use, ``[K]``; at most codebook_size."""
-        p = self.ema_count / self.ema_count.sum(1, keepdim=True).clamp_min(1e-12)
-        return torch.exp(-(p * p.clamp_min(1e-20).log()).sum(1))
+        return perplexity(self.ema_count)
 
     @torch.no_grad()
     def fit(self, z: Tensor) -> None:
@@ -250,15 +249,28 @@ class ResidualVQ(nn.Module):
     def _means(self, x: Tensor, book: Tensor) -> tuple[Tensor, Tensor]:
         """One iteration of k-means: new codes, and how many vectors each is the mean of."""
         index = torch.cat([nearest(part, book) for part in x.split(8192)])
-        count = torch.bincount(index, minlength=self.codebook_size).to(x.dtype)
-        total = torch.zeros_like(book).index_add_(0, index, x)
-        book = total / count.clamp_min(1)[:, None]
-        empty = count == 0
-        if empty.any():
-            # an unused code moves next to one of the most used
-            heavy = count.argsort(descending=True)[: int(empty.sum())]
-            book[empty] = book[heavy] * 1.01
-        return book, count
+        return cluster_means(x, index, self.codebook_size)
+
+
+def perplexity(counts: Tensor) -> Tensor:
+    """exp(entropy) of the use of codes, counts ``[K, size]`` -> ``[K]``."""
+    p = counts / counts.sum(1, keepdim=True).clamp_min(1e-12)
+    return torch.exp(-(p * p.clamp_min(1e-20).log()).sum(1))
+
+
+def cluster_means(x: Tensor, index: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Codes ``[size, D]``, each the mean of the vectors ``x [n, D]`` that ``index [n]`` gives to
+    it, and how many those are.
+
+    A code that has none moves next to one of the most used.
+    """
+    count = torch.bincount(index, minlength=size).to(x.dtype)
+    book = x.new_zeros(size, x.shape[1]).index_add_(0, index, x) / count.clamp_min(1)[:, None]
+    empty = count == 0
+    if empty.any():
+        heavy = count.argsort(descending=True)[: int(empty.sum())]
+        book[empty] = book[heavy] * 1.01
+    return book, count
 
 
 _FIT_ROUNDS = ((16, 4), (4, 2), (1, 2))  # (of how many vectors one is seen, iterations)
