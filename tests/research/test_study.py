@@ -20,8 +20,8 @@ from eulerodec.research.study import RQ2, RQ3, VARIANTS
 
 RECIPES = Path(__file__).parents[2] / "recipes/research"
 SHORT = [
-    "train.steps=20", "train.init_crops=8", "train.val_every=10", "data.val=[]",
-    "data.val_fraction=0.5", "data.val_crops=1", "data.val_seconds=0.5", "data.crop_seconds=0.3",
+    "train.steps=20", "train.init_crops=8", "train.val_every=10", 'data.val=["b.wav"]',
+    "data.val_crops=1", "data.val_seconds=0.5", "data.crop_seconds=0.3",
     "data.batch_size=2", "model.codebook_size=16",
 ]  # fmt: skip
 
