@@ -128,7 +128,7 @@ class StreamEncoder:
             self._weights = prepare_weights(model.encoder)
             # energies are foretold from what the decoder will have
             self._weights |= prepare_weights(model.decoder.expand)
-            self._norms = model.quantizer.norms()
+            self._tables = model.quantizer.tables()
         self.reset()
 
     def reset(self) -> None:
@@ -194,7 +194,7 @@ class StreamEncoder:
         if bands is not None:
             bands = delay(bands, model.encoder.look_ahead, state.bands)
         z = model.encoder(spec, state.network)
-        codes = model.search(z, bands, self.n_codebooks, self.beam, self._norms, state.energies)
+        codes = model.search(z, bands, self.n_codebooks, self.beam, self._tables, state.energies)
         first = clock.start - model.encoder.look_ahead
         clock.start += self.block_frames
         codes = _cut(codes, first, clock.end).cpu()

@@ -116,6 +116,17 @@ def test_held_out_pattern_without_match_is_an_error():
         split([synthesize(3)], DataConfig(val=["nobody*"]))
 
 
+def test_max_minutes_takes_a_little_of_many_files_and_leaves_validation_alone() -> None:
+    data = [synthesize(180)]
+    whole = split(data, DataConfig(val_fraction=0.3))
+    train, val = split(data, DataConfig(val_fraction=0.3, max_minutes=0.2))
+    lengths = [item.n / 24_000 for item in train[0].items]
+    assert sum(lengths) == pytest.approx(12)
+    assert max(lengths) <= 12 / 20
+    assert [i.path for i in val[0].items] == [i.path for i in whole[1][0].items]
+    assert {i.path for i in train[0].items} < {i.path for i in whole[0][0].items}
+
+
 def test_stage_probabilities():
     assert STAGES.sum() == pytest.approx(1)
     assert STAGES[11] == pytest.approx(0.5) and STAGES[5] == pytest.approx(0.4)

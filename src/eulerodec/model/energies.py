@@ -19,7 +19,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -27,6 +29,8 @@ from ..nn import Clock, History, band_centres, clip, context, triangles
 from ..quantize import cluster_means, nearest, perplexity
 
 __all__ = ["EnergyCoder", "EnergyState"]
+
+Array = NDArray[np.float32]
 
 _LEVEL_LEFT = 8  # frames of the past that set the local level
 _KERNEL, _LAYERS = 3, 3
@@ -204,29 +208,28 @@ class EnergyCoder(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Codes int64 ``[B, T]`` for energies ``target`` that were ``foretold``, frame by frame,
         and the corrections ``[B, bands, T]`` that they make."""
-        book = self.codebooks[stage] * self.weight
-        norms = book.square().sum(-1)
-        rest = (target - foretold) * self.weight[:, None]
+        weight = self.weight
+        rest = ((target - foretold) * weight[:, None]).float()
         history = state.codes[stage] if state else History()
         carried = state.carried[stage] if state else None
         if carried is None:
             carried = rest.new_zeros(rest.shape[:2])
             history.frames = rest.new_zeros(*rest.shape[:2], _MEMORY)
-        first = state.clock.start - state.late if state else 0
         assert history.frames is not None
-        past, codes, corrections = list(history.frames.unbind(-1)), [], []
-        most = _MOST * self.weight
-        for t, now in enumerate(rest.unbind(-1)):
-            code = nearest(torch.clamp(now - carried, -most, most), book, norms)
-            vector = book[code] if first + t >= 0 else torch.zeros_like(now)
-            codes.append(code)
-            corrections.append(carried + vector)
-            # the sum over k = 1..M of rho^k c_(t-k), moved on by one frame
-            carried = _RHO * (carried + vector) - _RHO ** (_MEMORY + 1) * past.pop(0)
-            past.append(vector)
+        first = state.clock.start - state.late if state else 0
+        book, limit, now, past, carry = (
+            x.cpu().numpy()
+            for x in (
+                self.codebooks[stage] * weight, _MOST * weight, rest.permute(2, 0, 1),
+                history.frames.permute(2, 0, 1), carried,
+            )
+        )  # fmt: skip
+        codes, corrections, past, carry = _follow(book, limit, now, past, carry, -first)
         if state:
-            history.frames, state.carried[stage] = torch.stack(past, -1), carried
-        return torch.stack(codes, -1), torch.stack(corrections, -1) / self.weight[:, None]
+            history.frames = torch.from_numpy(past).to(rest).permute(1, 2, 0)
+            state.carried[stage] = torch.from_numpy(carry).to(rest)
+        out = torch.from_numpy(corrections).to(rest).permute(1, 2, 0)
+        return torch.from_numpy(codes.T.copy()).to(rest.device), out / weight[:, None]
 
     def vectors(self, stage: int, codes: Tensor) -> Tensor:
         """Codes int64 ``[B, T]`` -> their vectors ``[B, bands, T]``, 0 for -1 (missing)."""
@@ -320,6 +323,39 @@ class EnergyCoder(nn.Module):
     def perplexity(self) -> Tensor:
         """exp(entropy) of each stage's code use, ``[n_stages]``."""
         return perplexity(self.ema_count)
+
+
+def _follow(
+    book: Array, limit: Array, rest: Array, past: Array, carried: Array, before: int
+) -> tuple[NDArray[np.int64], Array, Array, Array]:
+    """The loop over frames, in numpy: its steps are small, and torch would take thrice as long.
+
+    Args:
+        book: code vectors ``[size, bands]``.
+        limit: the most that a code corrects ``[bands]``.
+        rest: what is to be corrected ``[T, B, bands]``.
+        past: the code vectors of the last M frames ``[M, B, bands]``.
+        carried: what they carry into the first frame ``[B, bands]``.
+        before: this many frames are before the start and have no code.
+
+    Returns:
+        codes ``[T, B]``, corrections ``[T, B, bands]``, and the next ``past`` and ``carried``.
+    """
+    products, norms = np.ascontiguousarray(-2.0 * book.T), np.square(book).sum(1)
+    vectors = np.concatenate([past, np.zeros_like(rest)])
+    codes = np.empty(rest.shape[:2], np.int64)
+    corrections = np.empty_like(rest)
+    rho, last = np.float32(_RHO), np.float32(_RHO ** (_MEMORY + 1))
+    for t, now in enumerate(rest):
+        wanted = np.minimum(np.maximum(now - carried, -limit), limit)
+        # nearest code, first index on a tie, as in eulerodec.quantize.nearest
+        codes[t] = (wanted @ products + norms).argmin(-1)
+        if t >= before:
+            vectors[_MEMORY + t] = book[codes[t]]
+        corrections[t] = carried + vectors[_MEMORY + t]
+        # the sum over k = 1..M of rho^k c_(t-k), moved on by one frame
+        carried = rho * corrections[t] - last * vectors[t]
+    return codes, corrections, vectors[len(rest) :], carried
 
 
 def _power(x: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..nn import STFT, compress
-from ..quantize import DEFAULT_BEAM, ResidualVQ
+from ..quantize import DEFAULT_BEAM, ResidualVQ, SearchTables
 from .config import ModelConfig
 from .decoder import Decoder
 from .encoder import Encoder
@@ -205,19 +205,21 @@ class EuleroDec(nn.Module):
         target: Tensor | None,
         n_codebooks: int | None = None,
         beam: int = DEFAULT_BEAM,
-        norms: Tensor | None = None,
+        tables: SearchTables | None = None,
         state: EnergyState | None = None,
     ) -> Tensor:
         """Latents ``[B, 2D, T]`` and measured energies ``[B, bands, T]`` -> codes ``[B, K, T]``.
 
         Args:
             n_codebooks, beam: as for :meth:`encode`.
-            norms: the quantiser's, if they are at hand.
+            tables: the quantiser's, if they are at hand.
             state: of the energies, for the next block of a stream.
         """
         stages = self.n_codebooks if n_codebooks is None else n_codebooks
         self._check_stages(stages)
-        latent = self.quantizer.encode(z, self.latent_stages(stages), beam, norms)
+        # energies are foretold from the stages before: these are settled there
+        restarts = [position - k for k, position in enumerate(self.config.energy_stages)]
+        latent = self.quantizer.encode(z, self.latent_stages(stages), beam, tables, restarts)
         if self.energies is None or z.shape[-1] == 0:
             return F.pad(latent, (0, 0, 0, stages - latent.shape[1]))
         assert target is not None

@@ -101,9 +101,9 @@ class PitchMixer(nn.Module):
         frames = [segments[..., left : left + size]]
         periodic = []
         with torch.no_grad():
-            for copy, strength in self._copies(segments.double(), left, size):
-                frames.append(copy.to(wav.dtype))
-                periodic.append(strength.to(wav.dtype))
+            for copy, strength in self._copies(segments, left, size):
+                frames.append(copy)
+                periodic.append(strength)
         spectra = [to_planar(torch.fft.rfft(x * stft.window).transpose(1, 2)) for x in frames]
         gains = self._gains(spectra, periodic, n_codebooks)
         mixed = scale_planar(spectra[0], 1.0 + gains[0])
@@ -117,10 +117,11 @@ class PitchMixer(nn.Module):
         spectrum = torch.fft.rfft(segments)
         now = torch.fft.rfft(segments[..., left : left + size], n=n)
         product = torch.fft.irfft(spectrum * now.conj(), n=n)[..., : n - size + 1]
-        energy = F.pad(segments.square().cumsum(-1), (1, 0))
-        energy = (energy[..., size:] - energy[..., : n - size + 1]).clamp_min(0.0)
+        # differences of sums: a quiet stretch after a loud one needs the digits
+        energy = F.pad(segments.double().square().cumsum(-1), (1, 0))
+        energy = (energy[..., size:] - energy[..., : n - size + 1]).clamp_min(0.0).to(segments.dtype)
         norm = (energy * energy[..., left : left + 1]).sqrt() + 1e-8
-        alike = product / norm  # by the place in the segment where the other frame starts
+        alike = (product / norm).clamp(-1.0, 1.0)  # by the place in the segment where the other frame starts
         longest, shortest = self._longest, self._shortest
         places = [slice(left - longest, left - shortest + 1)]
         if self.right:

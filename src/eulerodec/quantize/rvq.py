@@ -7,13 +7,14 @@ gradient and only the first stage's commitment loss would reach the encoder.)
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from .search import beam_search, nearest
+from .search import SearchTables, beam_search, nearest, search_tables
 
 __all__ = ["QuantizerOutput", "ResidualVQ", "cluster_means", "perplexity"]
 
@@ -79,11 +80,16 @@ class ResidualVQ(nn.Module):
 
     @torch.no_grad()
     def encode(
-        self, z: Tensor, n_codebooks: int | None = None, beam: int = 1, norms: Tensor | None = None
+        self,
+        z: Tensor,
+        n_codebooks: int | None = None,
+        beam: int = 1,
+        tables: SearchTables | None = None,
+        restarts: Collection[int] = (),
     ) -> Tensor:
         """Planar ``[B, 2D, T]`` -> codes int64 ``[B, K, T]`` with K = ``n_codebooks`` (all).
 
-        ``norms``: :meth:`norms`, if they are at hand.
+        ``tables``: :meth:`tables`, if they are at hand; ``restarts``: see :func:`beam_search`.
         """
         stages = self._check_stages(self.n_codebooks if n_codebooks is None else n_codebooks)
         batch, dim, frames = z.shape
@@ -91,15 +97,17 @@ class ResidualVQ(nn.Module):
             return torch.zeros(batch, stages, 0, dtype=torch.int64, device=z.device)
         x = z.float().transpose(1, 2).reshape(-1, dim)
         books = self.codebooks[:stages]
-        # blocks bound the memory of the distance table
-        parts = x.split(4096 // beam)
-        codes = torch.cat([beam_search(part, books, beam, norms) for part in parts])
+        if tables is None:
+            tables = search_tables(books)
+        # so many that their table of distances stays in a processor's cache
+        parts = x.split(512 // beam)
+        codes = torch.cat([beam_search(part, books, beam, tables, restarts) for part in parts])
         return codes.view(batch, frames, stages).transpose(1, 2).contiguous()
 
     @torch.no_grad()
-    def norms(self) -> Tensor:
-        """Squared lengths of the code vectors ``[K, size]``, which the search needs."""
-        return self.codebooks.square().sum(-1)
+    def tables(self) -> SearchTables:
+        """What the search needs of the codebooks."""
+        return search_tables(self.codebooks)
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:

@@ -51,6 +51,8 @@ class DataConfig:
     """Held out for validation: patterns (``*`` and ``?``) on a file's path, name or speaker."""
     val_fraction: float = 0.0
     """Further share of speakers to hold out, chosen by a hash of source and speaker."""
+    max_minutes: float = 0.0
+    """Train on that much audio only, at most a twentieth of it from one file; 0 = all."""
     val_crops: int = 16
     val_seconds: float = 2.0
     seed: int = 0
