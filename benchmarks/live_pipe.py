@@ -31,7 +31,7 @@ import numpy as np
 
 from eulerodec import Codec, audio, wav
 from eulerodec.demo import SAMPLE
-from eulerodec.streaming import BLOCK_FRAMES, buffering_s
+from eulerodec.streaming import LIVE_BLOCK_FRAMES, buffering_s
 
 RATE = 24_000
 PIECE = RATE // 100  # samples
@@ -188,7 +188,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--source", metavar="COMMAND", help="writes a live WAV to its output")
     parser.add_argument("--seconds", type=float, default=60, help="of the file, at most")
     parser.add_argument("--bitrate", type=int, default=6, help="kbps")
-    parser.add_argument("--block-frames", type=int, default=BLOCK_FRAMES)
+    parser.add_argument("--block-frames", type=int, default=LIVE_BLOCK_FRAMES)
     parser.add_argument("--packet-frames", type=int, default=PACKET_FRAMES)
     parser.add_argument("--weights", default="eulerodec-24khz", help="name or directory")
     parser.add_argument("--json", action="store_true", help="numbers as JSON")

@@ -198,6 +198,13 @@ class TestInTheModel:
         for k in (1, 5, 6, 7, 11):
             assert torch.equal(model.encode(wav, k, beam=1), twelve[:, :k])
 
+    def test_up_to_an_energy_stage_they_do_not_depend_on_it_with_several_paths_either(self):
+        model, wav = self.model(), self.wav()
+        twelve = model.encode(wav)
+        assert torch.equal(model.encode(wav, 6), twelve[:, :6])
+        assert torch.equal(model.encode(wav, 5), twelve[:, :5])
+        assert not torch.equal(model.encode(wav, 9), model.encode(wav, 9, beam=1))
+
     def test_energy_stages_add_nothing_to_the_latents(self):
         model, wav = self.model(), self.wav()
         codes = model.encode(wav, beam=1)

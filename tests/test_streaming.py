@@ -24,7 +24,7 @@ from eulerodec.bitstream import EulReader, EulWriter
 from eulerodec.codec import Codec
 from eulerodec.errors import AudioError, BitstreamError, ConfigError
 from eulerodec.nn import Clock
-from eulerodec.streaming import StreamDecoder, StreamEncoder, buffering_s
+from eulerodec.streaming import BLOCK_FRAMES, StreamDecoder, StreamEncoder, buffering_s
 
 N = 100 * HOP + 77
 EDGES = [0, 1, 263, 264, 265, 528, 529, 31 * HOP, 32 * HOP, 33 * HOP]
@@ -308,7 +308,7 @@ def test_a_stream_is_never_later_than_its_latency_says(tiny, block):
 def test_info_tells_the_latency(codec):
     info = codec.info
     assert info.latency_ms == pytest.approx(1000 * info.latency_s)
-    assert info.buffering_ms > 0 and info.block_frames == 32
+    assert info.buffering_ms > 0 and info.block_frames == BLOCK_FRAMES
 
 
 # --- files and pipes

@@ -104,3 +104,47 @@ def test_vectors_are_coded_each_for_itself():
     together = beam_search(x, books, 4)
     apart = torch.cat([beam_search(row[None], books, 4) for row in x])
     assert torch.equal(together, apart)
+
+
+@pytest.mark.parametrize(("n", "beam"), [(3, 3), (50, 2), (170, 3)])
+def test_the_paths_are_those_of_a_plain_beam_search_in_float64(n, beam):
+    """At the real sizes, where few and many vectors are computed in different ways."""
+    x, books = residual_source(n, 128, 4, 2048, seed=6)
+    paths = [[((), row)] for row in x.double()]
+    for book in books.double():
+        for number, kept in enumerate(paths):
+            children = []
+            for codes, rest in kept:
+                distance = (rest - book).square().sum(-1)
+                children += [(float(distance[i]), (*codes, i), rest - book[i])
+                             for i in distance.argsort()[:beam].tolist()]  # fmt: skip
+            children.sort(key=lambda child: child[0])
+            paths[number] = [(codes, rest) for _, codes, rest in children[:beam]]
+    expected = torch.tensor([kept[0][0] for kept in paths])
+    assert (beam_search(x, books, beam) == expected).all(1).float().mean() > 0.98
+
+
+@pytest.mark.parametrize("size", [256, 512, 2048])
+@pytest.mark.parametrize("beam", [2, 5])
+def test_of_large_codebooks_too_the_best_children_are_kept(size, beam):
+    x, books = residual_source(60, 5, 2, size, seed=7)
+    codes = beam_search(x, books, beam)
+    # with two stages: the best of all codes of the second after the best `beam` of the first
+    first = torch.cdist(x.double(), books[0].double()).topk(beam, largest=False).indices
+    rest = x.double()[:, None] - books[0].double()[first]
+    distance = (rest[:, :, None] - books[1].double()).square().sum(-1)
+    assert torch.allclose(error(x, books, codes), distance.flatten(1).min(1).values, rtol=1e-4)
+
+
+def test_codes_before_a_restart_do_not_depend_on_the_stages_after():
+    x, books = residual_source(200, 8, 6, 32, seed=8)
+    plain = beam_search(x, books, 4)
+    settled = beam_search(x, books, 4, restarts=[3])
+    alone = beam_search(x, books[:3], 4)
+    assert torch.equal(settled[:, :3], alone)
+    assert not torch.equal(plain[:, :3], alone)
+    rest = x - sum(book[i] for book, i in zip(books[:3], alone.t(), strict=True))
+    assert torch.equal(settled[:, 3:], beam_search(rest, books[3:], 3))
+    greedy = beam_search(x, books, 1)
+    assert torch.equal(beam_search(x, books, 1, restarts=[1, 3]), greedy)
+    assert error(x, books, settled).mean() < error(x, books, greedy).mean()

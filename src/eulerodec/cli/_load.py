@@ -18,7 +18,7 @@ from ..decoding import FileDecoder
 from ..files import atomic_output, is_pipe
 from ..pretrained import DEFAULT_WEIGHTS
 from ..quantize import DEFAULT_BEAM
-from ..streaming import BLOCK_FRAMES, file_block_frames
+from ..streaming import LIVE_BLOCK_FRAMES, file_block_frames
 from ._common import Job, Result
 from ._edit import sample_range
 from ._progress import FileProgress
@@ -172,7 +172,7 @@ def _part(
 
 def _block_frames(job: Job, n_channels: int) -> int:
     """Small blocks for a pipe, where somebody may wait."""
-    return BLOCK_FRAMES if is_pipe(job.source) else file_block_frames(n_channels)
+    return LIVE_BLOCK_FRAMES if is_pipe(job.source) else file_block_frames(n_channels)
 
 
 def _since(start: float) -> float:

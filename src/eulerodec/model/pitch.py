@@ -119,9 +119,10 @@ class PitchMixer(nn.Module):
         product = torch.fft.irfft(spectrum * now.conj(), n=n)[..., : n - size + 1]
         # differences of sums: a quiet stretch after a loud one needs the digits
         energy = F.pad(segments.double().square().cumsum(-1), (1, 0))
-        energy = (energy[..., size:] - energy[..., : n - size + 1]).clamp_min(0.0).to(segments.dtype)
-        norm = (energy * energy[..., left : left + 1]).sqrt() + 1e-8
-        alike = (product / norm).clamp(-1.0, 1.0)  # by the place in the segment where the other frame starts
+        energy = (energy[..., size:] - energy[..., : n - size + 1]).clamp_min(0.0)
+        norm = (energy * energy[..., left : left + 1]).sqrt().to(segments.dtype) + 1e-8
+        # by the place in the segment where the other frame starts
+        alike = (product / norm).clamp(-1.0, 1.0)
         longest, shortest = self._longest, self._shortest
         places = [slice(left - longest, left - shortest + 1)]
         if self.right:

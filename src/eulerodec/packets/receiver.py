@@ -11,7 +11,7 @@ from torch import Tensor
 from ..codec import Codec
 from ..concealment import LOST
 from ..errors import ConfigError, PacketError
-from ..streaming import BLOCK_FRAMES
+from ..streaming import LIVE_BLOCK_FRAMES
 from .jitter import JitterBuffer, ReceiverStats
 from .wire import Packet, parse_packet, signed
 
@@ -41,7 +41,7 @@ class PacketDecoder:
         n_channels: int = 1,
         sample_rate: int | None = None,
         depth: int = 2,
-        block_frames: int = BLOCK_FRAMES,
+        block_frames: int = LIVE_BLOCK_FRAMES,
     ) -> None:
         self._decoder = codec.streaming_decoder(
             bitrate_kbps=bitrate_kbps,

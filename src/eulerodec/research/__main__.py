@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     gather.add_argument("runs", type=Path)
     gather.add_argument("out", type=Path)
     gather.add_argument(
-        "--rates", type=Path, nargs="+", help="folders of runs with other learning rates"
+        "--others", type=Path, nargs="+", help="folders of runs with other settings"
     )
     speed = commands.add_parser("speed", help="processor time of a step, variants in turns")
     speed.add_argument("out", type=Path)
@@ -53,11 +53,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                 overrides=args.overrides,
             )
         elif args.command == "collect":
-            from eulerodec.research.collect import collect, collect_rates
+            from eulerodec.research.collect import collect, collect_others
 
             print(f"{collect(args.runs, args.out)} runs")
-            if args.rates:
-                collect_rates([args.runs, *args.rates], args.out)
+            if args.others:
+                collect_others([args.runs, *args.others], args.out)
         elif args.command == "speed":
             from eulerodec.research.collect import measure_speed
 

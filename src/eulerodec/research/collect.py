@@ -14,9 +14,9 @@ import numpy as np
 from eulerodec.errors import ConfigError
 from eulerodec.research.run import FACTS, SCORES, read_csv, write_csv
 from eulerodec.research.score import METRICS
-from eulerodec.research.study import VARIANTS
+from eulerodec.research.study import IN_DOMAIN, VARIANTS
 
-__all__ = ["collect", "collect_rates", "measure_speed"]
+__all__ = ["collect", "collect_others", "measure_speed"]
 
 CURVES = (
     "step", "val_si_sdr_raw", "val_si_sdr_6", "val_si_sdr_12", "val_mel_6", "val_mel_12", "loss",
@@ -51,8 +51,11 @@ def collect(runs: Path, out: Path) -> int:
     return len(facts)
 
 
-def collect_rates(folders: Sequence[Path], out: Path) -> None:
-    """Write ``rates.csv``: the end of every run in folders of runs with different learning rates.
+def collect_others(folders: Sequence[Path], out: Path) -> None:
+    """Write ``others.csv``: the end of every run in folders of runs with other settings.
+
+    Settings: learning rate, minutes of training audio (0: all), steps. Besides the held-out scores
+    of the log SI-SDR and phase coherence of the out-of-domain clips, means over sets.
 
     Errors: :class:`ConfigError` if there is no run.
     """
@@ -63,13 +66,25 @@ def collect_rates(folders: Sequence[Path], out: Path) -> None:
             continue
         recipe = tomllib.loads((log.parent / "recipe.toml").read_text(encoding="utf-8"))
         last = [row for row in read_csv(log) if row.get("val_si_sdr_12")][-1]
+        clips = read_csv(log.parent / SCORES)
         rows.append(
-            {"variant": variant, "seed": seed, "lr": recipe["optim"]["lr"]}
-            | {k: _short(last[k]) for k in ("step", "val_si_sdr_12", "val_mel_12")}
+            {
+                "variant": variant,
+                "seed": seed,
+                "lr": recipe["optim"]["lr"],
+                "minutes": f"{recipe['data'].get('max_minutes', 0.0):g}",
+            }
+            | {k: _short(last[k]) for k in ("step", "val_si_sdr_6", "val_si_sdr_12", "val_mel_12")}
+            | {f"out_{m}": _short(_out_of_domain(_set_means(clips), m)) for m in ("si_sdr", "pc")}
         )
     if not rows:
         raise ConfigError(f"no finished run in {', '.join(map(str, folders))}")
-    write_csv(out / "rates.csv", rows)
+    write_csv(out / "others.csv", rows)
+
+
+def _out_of_domain(means: Sequence[dict[str, str]], metric: str) -> str:
+    values = [float(r[metric]) for r in means if r["stages"] == "12" and r["set"] not in IN_DOMAIN]
+    return str(np.mean(values))
 
 
 def _short(text: str) -> str:

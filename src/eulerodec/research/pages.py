@@ -29,9 +29,21 @@ HEADS = ("SI-SDR dB", "log-mel", "phase rad", "group delay rad", "frequency rad"
 CURVES = (("val_si_sdr_12", "held-out SI-SDR, dB (12 stages)"),
           ("val_mel_12", "held-out log-mel distance (12 stages)"),
           ("loss", "training loss"))  # fmt: skip
+BUDGET_COLUMNS = {
+    "val_si_sdr_6": "held-out SI-SDR dB, 6 stages",
+    "val_si_sdr_12": "12 stages",
+    "val_mel_12": "held-out log-mel",
+    "out_si_sdr": "out-of-domain SI-SDR dB",
+    "out_pc": "out-of-domain coherence",
+}
 COMMANDS = """```sh
 python -m eulerodec.research run --data TRAIN --clips EVAL --out runs/research   # hours; resumes
-python -m eulerodec.research collect runs/research docs/research/data
+for minutes in 2 20 0; do  # the table of more steps and less audio
+  python -m eulerodec.research run --data TRAIN --clips EVAL --out runs/minutes-$minutes \\
+    --variants complex real-params polar-params \\
+    --set data.max_minutes=$minutes train.steps=1200 train.val_every=200
+done  # and, for other learning rates, --set optim.lr=0.001
+python -m eulerodec.research collect runs/research docs/research/data --others runs/minutes-*
 python -m eulerodec.research speed docs/research/data
 python -m eulerodec.research pages docs/research
 ```"""
@@ -55,8 +67,8 @@ class Study:
             if not (data / f"{name}.csv").is_file():
                 raise ConfigError(f"{data / name}.csv is missing; run `collect` and `speed` first")
         self.curves, self.scores, self.runs, speed = (read_csv(data / f"{n}.csv") for n in names)
-        rates = data / "rates.csv"
-        self.rates = read_csv(rates) if rates.is_file() else []
+        others = data / "others.csv"
+        self.others = read_csv(others) if others.is_file() else []
         self.speed = {row["variant"]: float(row["step_time"]) for row in speed}
 
     def present(self, variants: Sequence[str]) -> list[str]:
@@ -180,6 +192,7 @@ def _rq3(study: Study, folder: Path) -> str:
         " mean over stages.",
         "![stability](figures/rq3_stability.png)",
         *_rates(study, variants),
+        *_budgets(study, variants),
         "## Steps needed",
         "First validated step (every 50) from which on a run is as good as the level; a dash: not"
         " within the run. Each seed apart.",
@@ -257,18 +270,51 @@ def _needed(study: Study, variants: Sequence[str]) -> str:
 
 def _rates(study: Study, variants: Sequence[str]) -> list[str]:
     """Is it the learning rate? The main comparison with others, as far as they were run."""
-    if not study.rates:
-        return []
-    names = [v for v in variants if any(r["variant"] == v for r in study.rates)]
+    usual = study.facts(variants[0], "steps")[0]
+    others = [r for r in study.others if float(r["step"]) == usual and r["minutes"] == "0"]
     rows = []
-    for v in names:
-        runs = [r for r in study.rates if r["variant"] == v]
+    for v in variants:
+        runs = [r for r in others if r["variant"] == v]
+        rates = {r["lr"] for r in runs}
+        if len(rates) < 2:
+            continue
         for row in sorted(runs, key=lambda r: (float(r["lr"]), r["seed"])):
             values = (float(row[k]) for k in ("val_si_sdr_12", "val_mel_12"))
             cells = (f"{x:.2f}".replace("-", "−") for x in values)
             rows.append([VARIANTS[v].label, row["lr"], row["seed"], *cells])
+    if not rows:
+        return []
     head = ["network", "learning rate", "seed", "held-out SI-SDR dB", "held-out log-mel"]
     return ["## Another learning rate", "At the end of the run, 12 stages.", _table(head, rows)]
+
+
+def _budgets(study: Study, variants: Sequence[str]) -> list[str]:
+    """More steps, less audio: does the ranking depend on them?"""
+    kinds = {(float(r["minutes"]), float(r["step"]), float(r["lr"])) for r in study.others}
+    longest = max((steps for _, steps, _ in kinds), default=0.0)
+    usual = study.facts(variants[0], "steps")[0]
+    if longest <= usual:
+        return []
+    rows = []
+    for minutes, steps, lr in sorted(kinds, key=lambda k: (k[1], k[0] or math.inf, -k[2])):
+        for v in variants:
+            runs = [
+                r for r in study.others
+                if r["variant"] == v
+                and (float(r["minutes"]), float(r["step"]), float(r["lr"])) == (minutes, steps, lr)
+            ]  # fmt: skip
+            if runs and steps == longest:
+                rows.append([
+                    f"{minutes:g} min" if minutes else "all", f"{lr:g}", VARIANTS[v].label,
+                    *(_spread([float(r[c]) for r in runs]) for c in BUDGET_COLUMNS), str(len(runs)),
+                ])  # fmt: skip
+    head = ["training audio", "learning rate", "network", *BUDGET_COLUMNS.values(), "seeds"]
+    return [
+        "## More steps, less audio",
+        f"{longest / usual:.0f} times the steps, with all of the training audio and with parts of"
+        " it. Held-out: other speakers than in training; out-of-domain: as above.",
+        _table(head, rows),
+    ]
 
 
 def _setting(study: Study, variants: Sequence[str], but: str) -> str:
