@@ -17,6 +17,7 @@ from eulerodec.research.pages import Study, write_pages
 from eulerodec.research.rq1 import read_summary, write_rq1
 from eulerodec.research.run import write_csv
 from eulerodec.research.study import RQ2, RQ3, VARIANTS
+from eulerodec.research.worst import worst_clips
 
 RECIPES = Path(__file__).parents[2] / "recipes/research"
 SHORT = [
@@ -163,3 +164,25 @@ def test_the_page_of_an_evaluation(tmp_path, weights):
     text = write_rq1(out, tmp_path / "docs").read_text(encoding="utf-8")
     assert f"{stat.mean:.3f}" in text and f"{stat.diff:+.3g} (100%)" in text
     assert (tmp_path / "docs/figures/rq1_in-domain.svg").stat().st_size > 5000
+
+
+def test_a_picture_of_the_worst_clips(tmp_path):
+    names = ["a/1.wav", "a/2.wav", "b/3.wav", "music/4.wav", "music/5.wav"]
+    talk = audio.read(SAMPLE)[0][0]
+    for k, name in enumerate(names):
+        path = tmp_path / "clips" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        audio.write(path, talk[k * 6000 : k * 6000 + 6000], 24_000)
+    scores = {"a/1.wav": ("1.5", "1"), "a/2.wav": ("1.7", "1"), "b/3.wav": ("2.0", "1"),
+              "music/4.wav": ("", "0.5"), "music/5.wav": ("", "0.9")}  # fmt: skip
+    rows = [
+        {"clip": n, "set": n.split("/")[0], "system": "eulerodec:6", "pesq_wb": p, "dac_mel": d}
+        for n, (p, d) in scores.items()
+    ]
+    write_csv(tmp_path / "results.csv", rows)
+    figure = tmp_path / "worst.png"
+    line = ["worst", str(tmp_path), str(tmp_path / "clips"), str(figure)]
+    assert worst_clips(tmp_path, "eulerodec:6") == ["a/1.wav", "b/3.wav", "music/5.wav"]
+    assert command([*line, "--systems", "eulerodec:6"]) == 0
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    assert command([*line, "--systems", "opus:6"]) == 1  # not in this evaluation

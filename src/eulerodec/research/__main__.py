@@ -37,6 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     rq1 = commands.add_parser("rq1", help="page of question 1 from a folder of `evaluate`")
     rq1.add_argument("results", type=Path)
     rq1.add_argument("folder", type=Path)
+    worst = commands.add_parser("worst", help="picture of the worst clips of an evaluation")
+    worst.add_argument("results", type=Path)
+    worst.add_argument("clips")
+    worst.add_argument("figure", type=Path, help="PNG file")
+    worst.add_argument("--systems", nargs="+", default=["eulerodec:6", "eulerodec:12"])
     args = parser.parse_args(argv)
     try:
         if args.command == "run":
@@ -66,6 +71,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from eulerodec.research.rq1 import write_rq1
 
             print(write_rq1(args.results, args.folder))
+        elif args.command == "worst":
+            from eulerodec.research.worst import draw_worst
+
+            print(*draw_worst(args.results, args.clips, args.figure, args.systems), sep="\n")
         else:
             from eulerodec.research.pages import write_pages
 
