@@ -227,6 +227,20 @@ class TestInTheModel:
             decoded = model.decode(codes, wav.shape[-1])
             torch.testing.assert_close(out.audio, decoded, atol=1e-5, rtol=0.0)
 
+    def test_with_codes_at_rest_training_takes_those_of_the_search(self):
+        model, wav = self.model(), self.wav()
+        wav = F.pad(wav, (0, -wav.shape[-1] % HOP)).repeat(3, 1, 1)
+        stages = torch.tensor([6, 12, 11])
+        model.train()
+        model.quantizer.eval()
+        out = model(wav, n_codebooks=stages)
+        for k, codes in zip(stages.tolist(), out.codes, strict=True):
+            assert torch.equal(codes[None, :k], model.encode(wav[:1], k))
+            assert (codes[k:] == -1).all()
+        assert float(out.commitment_loss) == 0.0
+        out.audio.square().mean().backward()  # straight through to the encoder
+        assert model.encoder.out_proj.weight.grad.abs().sum() > 0
+
     def test_the_decoder_brings_bands_near_to_their_energies(self):
         """Latents of nothing, energies of noise: noise of these energies comes out.
 

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..nn import STFT, compress
-from ..quantize import DEFAULT_BEAM, ResidualVQ, SearchTables
+from ..quantize import DEFAULT_BEAM, QuantizerOutput, ResidualVQ, SearchTables
 from .config import ModelConfig
 from .decoder import Decoder
 from .encoder import Encoder
@@ -191,6 +191,11 @@ class EuleroDec(nn.Module):
         """How many of the first ``n_codebooks`` stages code latents."""
         return n_codebooks - sum(k < n_codebooks for k in self.config.energy_stages)
 
+    @property
+    def _restarts(self) -> list[int]:
+        """Latent stages before which the search settles: energies are foretold from there."""
+        return [position - k for k, position in enumerate(self.config.energy_stages)]
+
     def _check_stages(self, stages: int) -> None:
         if not 1 <= stages <= self.n_codebooks:
             raise ValueError(
@@ -217,9 +222,8 @@ class EuleroDec(nn.Module):
         """
         stages = self.n_codebooks if n_codebooks is None else n_codebooks
         self._check_stages(stages)
-        # energies are foretold from the stages before: these are settled there
-        restarts = [position - k for k, position in enumerate(self.config.energy_stages)]
-        latent = self.quantizer.encode(z, self.latent_stages(stages), beam, tables, restarts)
+        stages_of_latents = self.latent_stages(stages)
+        latent = self.quantizer.encode(z, stages_of_latents, beam, tables, self._restarts)
         if self.energies is None or z.shape[-1] == 0:
             return F.pad(latent, (0, 0, 0, stages - latent.shape[1]))
         assert target is not None
@@ -323,7 +327,10 @@ class EuleroDec(nn.Module):
                 n_codebooks = torch.full((len(wav),), self.n_codebooks, device=wav.device)
             positions = torch.tensor(self.config.energy_stages, device=wav.device)
             latent_stages = n_codebooks - (n_codebooks[:, None] > positions).sum(1)
-            out = self.quantizer(z, latent_stages)
+            if self.training and not self.quantizer.training:
+                out = self._codes_at_rest(z, latent_stages)
+            else:
+                out = self.quantizer(z, latent_stages)
             error = (out.quantized - z).detach().square().mean().clamp_min(1e-12)
             shift_loss = shift.square().mean() / error
             z, codes, commitment, stats = (
@@ -336,6 +343,16 @@ class EuleroDec(nn.Module):
         spec = self.decoder(z, bands, n_codebooks)
         audio = self.stft.synthesis(spec, wav.shape[-1])[:, None]
         return ModelOutput(audio, spec, codes, commitment, shift_loss, stats)
+
+    def _codes_at_rest(self, z: Tensor, stages: Tensor) -> QuantizerOutput:
+        """Codes as :meth:`encode` chooses them, which the networks learn to work with."""
+        with torch.autocast(z.device.type, enabled=False):
+            x = z.detach().float()
+            codes = self.quantizer.encode(x, beam=DEFAULT_BEAM, restarts=self._restarts)
+            there = torch.arange(codes.shape[1], device=z.device)[:, None] < stages[:, None, None]
+            codes = torch.where(there, codes, -1)
+            quantized = z.float() + (self.quantizer.decode(codes) - x)  # straight through
+        return QuantizerOutput(quantized, codes, z.new_zeros(()), {})
 
     @torch.no_grad()
     def _energy_codes(
