@@ -2,6 +2,7 @@
 
 import csv
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,27 @@ def test_runs_leave_logs_and_scores(runs, tmp_path):
     assert {r["step"] for r in curves if r["val_si_sdr_12"]} == {"0", "10", "20"}
 
 
+def test_runs_with_other_settings(runs, tmp_path):
+    others = tmp_path / "others"
+    copied = others / "polar-params-4"
+    shutil.copytree(runs / "polar-params-3", copied)
+    for name, old, new in (("recipe.toml", "max_minutes = 0.0", "max_minutes = 2.0"),
+                           ("log.csv", "\n20,", "\n40,")):  # fmt: skip
+        text = (copied / name).read_text()
+        assert old in text
+        (copied / name).write_text(text.replace(old, new))
+    assert command(["collect", str(runs), str(tmp_path), "--others", str(others)]) == 0
+    rows = rows_of(tmp_path / "others.csv")
+    assert [(r["variant"], r["seed"], r["step"], r["minutes"]) for r in rows] == [
+        ("complex", "3", "20", "0"), ("polar-params", "3", "20", "0"),
+        ("polar-params", "4", "40", "2"),
+    ]  # fmt: skip
+    clips = [float(r["si_sdr"]) for r in rows_of(copied / "scores.csv")
+             if r["set"] == "music" and r["stages"] == "12"]  # fmt: skip
+    assert float(rows[2]["out_si_sdr"]) == pytest.approx(np.mean(clips), rel=1e-3)
+    assert {r["seed"] for r in rows_of(tmp_path / "longest.csv")} == {"4"}
+
+
 def test_variants_saw_the_same_crops(runs):
     recipes = [(runs / f"{v}-3/recipe.toml").read_text() for v in ("complex", "polar-params")]
     data = [text[text.index("[data]") : text.index("[optim]")] for text in recipes]
@@ -141,6 +163,18 @@ def test_a_conclusion_by_hand_is_kept(tables):
     mark = "<!-- conclusion, by hand -->"
     page.write_text(text.replace(mark, mark + "\nIt helps.\n"), encoding="utf-8")
     assert "It helps." in write_pages(tables)[0].read_text(encoding="utf-8")
+
+
+def test_other_budgets_have_a_table_and_a_picture(tables):
+    assert "More steps" not in write_pages(tables)[1].read_text(encoding="utf-8")
+    values = {"val_si_sdr_6": 1, "val_si_sdr_12": 2, "val_mel_12": 0.5}
+    other = {"minutes": "2", "lr": "0.001", "out_si_sdr": 3, "out_pc": 0.9}
+    runs = [{"variant": "complex", "seed": k, "step": "400"} | values for k in (0, 1)]
+    write_csv(tables / "data/others.csv", [run | other for run in runs])
+    write_csv(tables / "data/longest.csv", runs)
+    text = write_pages(tables)[1].read_text(encoding="utf-8")
+    assert "| 400 | 2 min | 0.001 | complex | 1.000 ± 0.000 | 2.00 ± 0.00 |" in text
+    assert (tables / "figures/rq3_longest.png").stat().st_size > 1000
 
 
 def test_the_page_of_an_evaluation(tmp_path, weights):

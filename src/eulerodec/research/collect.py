@@ -25,6 +25,9 @@ CURVES = (
 )  # fmt: skip
 
 
+VALIDATED = ("step", "val_si_sdr_6", "val_si_sdr_12", "val_mel_12")
+
+
 def collect(runs: Path, out: Path) -> int:
     """Write ``curves.csv``, ``scores.csv`` and ``runs.csv`` of all finished runs; returns how many.
 
@@ -52,34 +55,39 @@ def collect(runs: Path, out: Path) -> int:
 
 
 def collect_others(folders: Sequence[Path], out: Path) -> None:
-    """Write ``others.csv``: the end of every run in folders of runs with other settings.
+    """Write ``others.csv``: the end of every run in folders of runs with other settings; and
+    ``longest.csv``: what the longest of them had reached at each validation.
 
     Settings: learning rate, minutes of training audio (0: all), steps. Besides the held-out scores
     of the log SI-SDR and phase coherence of the out-of-domain clips, means over sets.
 
     Errors: :class:`ConfigError` if there is no run.
     """
-    rows = []
+    rows: list[dict[str, str]] = []
+    curves: list[list[dict[str, str]]] = []
     for log in sorted(log for folder in folders for log in folder.glob("*-*/log.csv")):
         variant, _, seed = log.parent.name.rpartition("-")
         if variant not in VARIANTS or not (log.parent / FACTS).is_file():
             continue
         recipe = tomllib.loads((log.parent / "recipe.toml").read_text(encoding="utf-8"))
-        last = [row for row in read_csv(log) if row.get("val_si_sdr_12")][-1]
-        clips = read_csv(log.parent / SCORES)
+        who = {"variant": variant, "seed": seed}
+        scored = [row for row in read_csv(log) if row.get("val_si_sdr_12")]
+        curves.append([who | {k: _short(row[k]) for k in VALIDATED} for row in scored])
+        clips = _set_means(read_csv(log.parent / SCORES))
         rows.append(
-            {
-                "variant": variant,
-                "seed": seed,
+            curves[-1][-1]
+            | {
                 "lr": recipe["optim"]["lr"],
                 "minutes": f"{recipe['data'].get('max_minutes', 0.0):g}",
             }
-            | {k: _short(last[k]) for k in ("step", "val_si_sdr_6", "val_si_sdr_12", "val_mel_12")}
-            | {f"out_{m}": _short(_out_of_domain(_set_means(clips), m)) for m in ("si_sdr", "pc")}
+            | {f"out_{m}": _short(_out_of_domain(clips, m)) for m in ("si_sdr", "pc")}
         )
     if not rows:
         raise ConfigError(f"no finished run in {', '.join(map(str, folders))}")
     write_csv(out / "others.csv", rows)
+    most = max(float(row["step"]) for row in rows)
+    longest = [c for c, row in zip(curves, rows, strict=True) if float(row["step"]) == most]
+    write_csv(out / "longest.csv", [row for curve in longest for row in curve])
 
 
 def _out_of_domain(means: Sequence[dict[str, str]], metric: str) -> str:

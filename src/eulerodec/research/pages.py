@@ -43,7 +43,10 @@ for minutes in 2 20 0; do  # the table of more steps and less audio
     --variants complex real-params polar-params \\
     --set data.max_minutes=$minutes train.steps=1200 train.val_every=200
 done  # and, for other learning rates, --set optim.lr=0.001
-python -m eulerodec.research collect runs/research docs/research/data --others runs/minutes-*
+python -m eulerodec.research run --data TRAIN --clips EVAL --out runs/longer --seeds 0 \\
+  --variants complex real-params polar-params --set train.steps=4800 train.val_every=400
+python -m eulerodec.research collect runs/research docs/research/data \\
+  --others runs/minutes-* runs/longer
 python -m eulerodec.research speed docs/research/data
 python -m eulerodec.research pages docs/research
 ```"""
@@ -69,6 +72,8 @@ class Study:
         self.curves, self.scores, self.runs, speed = (read_csv(data / f"{n}.csv") for n in names)
         others = data / "others.csv"
         self.others = read_csv(others) if others.is_file() else []
+        longest = data / "longest.csv"
+        self.longest = read_csv(longest) if longest.is_file() else []
         self.speed = {row["variant"]: float(row["step_time"]) for row in speed}
 
     def present(self, variants: Sequence[str]) -> list[str]:
@@ -192,7 +197,7 @@ def _rq3(study: Study, folder: Path) -> str:
         " mean over stages.",
         "![stability](figures/rq3_stability.png)",
         *_rates(study, variants),
-        *_budgets(study, variants),
+        *_budgets(study, variants, pictures),
         "## Steps needed",
         "First validated step (every 50) from which on a run is as good as the level; a dash: not"
         " within the run. Each seed apart.",
@@ -288,12 +293,15 @@ def _rates(study: Study, variants: Sequence[str]) -> list[str]:
     return ["## Another learning rate", "At the end of the run, 12 stages.", _table(head, rows)]
 
 
-def _budgets(study: Study, variants: Sequence[str]) -> list[str]:
+def _budgets(study: Study, variants: Sequence[str], pictures: Path) -> list[str]:
     """More steps, less audio: does the ranking depend on them?"""
-    kinds = {(float(r["minutes"]), float(r["step"]), float(r["lr"])) for r in study.others}
-    longest = max((steps for _, steps, _ in kinds), default=0.0)
     usual = study.facts(variants[0], "steps")[0]
-    if longest <= usual:
+    kinds = {
+        (float(r["minutes"]), float(r["step"]), float(r["lr"]))
+        for r in study.others
+        if float(r["step"]) > usual
+    }
+    if not kinds:
         return []
     rows = []
     for minutes, steps, lr in sorted(kinds, key=lambda k: (k[1], k[0] or math.inf, -k[2])):
@@ -303,17 +311,23 @@ def _budgets(study: Study, variants: Sequence[str]) -> list[str]:
                 if r["variant"] == v
                 and (float(r["minutes"]), float(r["step"]), float(r["lr"])) == (minutes, steps, lr)
             ]  # fmt: skip
-            if runs and steps == longest:
+            if runs:
                 rows.append([
-                    f"{minutes:g} min" if minutes else "all", f"{lr:g}", VARIANTS[v].label,
+                    f"{steps:g}", f"{minutes:g} min" if minutes else "all", f"{lr:g}",
+                    VARIANTS[v].label,
                     *(_spread([float(r[c]) for r in runs]) for c in BUDGET_COLUMNS), str(len(runs)),
                 ])  # fmt: skip
-    head = ["training audio", "learning rate", "network", *BUDGET_COLUMNS.values(), "seeds"]
+    head = ["steps", "training audio", "learning rate", "network", *BUDGET_COLUMNS.values(),
+            "seeds"]  # fmt: skip
+    drawn = [v for v in variants if any(r["variant"] == v for r in study.longest)]
+    figures.curves(pictures / "rq3_longest.png", study.longest, drawn, CURVES[:2])
     return [
         "## More steps, less audio",
-        f"{longest / usual:.0f} times the steps, with all of the training audio and with parts of"
-        " it. Held-out: other speakers than in training; out-of-domain: as above.",
+        f"More than the {usual:.0f} steps of above, with all of the training audio and with parts"
+        " of it. Held-out: other speakers than in training; out-of-domain: as above. In the picture"
+        " the longest runs.",
         _table(head, rows),
+        "![longest runs](figures/rq3_longest.png)",
     ]
 
 
