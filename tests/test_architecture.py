@@ -52,7 +52,7 @@ OUTSIDE = {
     "decoding": {"numpy", "torch"},
     "packets": {"numpy", "torch"},
     "wav": {"numpy"},
-    "model": {"torch"},
+    "model": {"numpy", "torch"},
     "twins": {"torch"},
     "audio": {"numpy", "soundfile", "soxr"},
 }

@@ -30,6 +30,7 @@ from eulerodec.packets import (
     uniform_loss,
 )
 from eulerodec.packets.jitter import MAX_AHEAD_FRAMES
+from eulerodec.streaming import LIVE_BLOCK_FRAMES
 
 quick = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 WAV = noise(60 * HOP + 5)[0]
@@ -54,10 +55,15 @@ def codes(codec: Codec):
     return codec.encode(WAV, 24_000, n_codebooks=3).codes
 
 
+def plain(codec, **options):
+    """A decoder that has all packets, and takes as many frames at a time."""
+    return codec.streaming_decoder(block_frames=LIVE_BLOCK_FRAMES, **options)
+
+
 @pytest.fixture(scope="module")
 def whole(codec: Codec, codes):
     """What a plain stream gives."""
-    return play(codec.streaming_decoder(n_codebooks=3), codes)
+    return play(plain(codec, n_codebooks=3), codes)
 
 
 # --- the wire
@@ -183,8 +189,8 @@ def test_channels_and_rates(codec: Codec):
     packets = send(codec, wav, n_channels=2, sample_rate=48_000, packet_frames=3)
     got, _ = receive(codec, packets, n_channels=2, sample_rate=16_000)
     codes = codec.encode(wav, 48_000, n_codebooks=3).codes
-    plain = codec.streaming_decoder(n_codebooks=3, n_channels=2, sample_rate=16_000)
-    assert torch.equal(got, play(plain, codes))
+    decoder = plain(codec, n_codebooks=3, n_channels=2, sample_rate=16_000)
+    assert torch.equal(got, play(decoder, codes))
 
 
 def test_an_empty_stream(codec: Codec):
@@ -217,8 +223,8 @@ def test_loss_is_concealed_where_it_is(codec: Codec, codes, seed, rate, depth, s
     order = [k for k in reorder(len(packets), depth, seed + 1) if not lost[k]]
     wav, decoder = receive(codec, [packets[k] for k in order], codes.shape[2], depth=depth)
     spans = [(size * k, size * (k + 1)) for k in np.flatnonzero(lost)]
-    plain = play(codec.streaming_decoder(n_codebooks=3), lose(codes, *spans))
-    assert torch.equal(wav, plain)
+    expected = play(plain(codec, n_codebooks=3), lose(codes, *spans))
+    assert torch.equal(wav, expected)
     n_lost = sum(min(b, codes.shape[2]) - a for a, b in spans)
     assert decoder.stats.concealed == n_lost and decoder.stats.late == 0
 
@@ -227,8 +233,8 @@ def test_late_packets_change_nothing(codec: Codec, codes):
     packets = send(codec)
     order = [0, 1, 3, 4, 5, 6, 2, *range(7, len(packets))]
     wav, decoder = receive(codec, [packets[k] for k in order], depth=2)
-    plain = play(codec.streaming_decoder(n_codebooks=3), lose(codes, (4, 6)))
-    assert torch.equal(wav, plain)
+    expected = play(plain(codec, n_codebooks=3), lose(codes, (4, 6)))
+    assert torch.equal(wav, expected)
     assert (decoder.stats.late, decoder.stats.lost, decoder.stats.concealed) == (1, 1, 2)
 
 
@@ -240,7 +246,7 @@ def test_redundancy_repairs_a_single_loss(codec: Codec, codes):
     expected = lose(codes, (16, 18))
     for start in (6, 18):
         expected[:, 2:, start : start + 2] = -1
-    assert torch.equal(wav, play(codec.streaming_decoder(n_codebooks=3), expected))
+    assert torch.equal(wav, play(plain(codec, n_codebooks=3), expected))
     assert (decoder.stats.repaired, decoder.stats.concealed) == (4, 2)
     assert torch.equal(receive(codec, packets)[0], receive(codec, send(codec))[0])
 
@@ -251,7 +257,7 @@ def test_fewer_and_more_stages_than_the_receiver_has(codec: Codec, codes):
     wav, _ = receive(codec, send(codec), n_codebooks=6)
     padded = torch.full((1, 6, codes.shape[2]), -1)
     padded[:, :3] = codes
-    assert torch.equal(wav, play(codec.streaming_decoder(n_codebooks=6), padded))
+    assert torch.equal(wav, play(plain(codec, n_codebooks=6), padded))
 
 
 def test_a_player_with_a_clock_asks_for_more(codec: Codec, codes):
@@ -263,7 +269,7 @@ def test_a_player_with_a_clock_asks_for_more(codec: Codec, codes):
     parts.append(decoder.conceal(3))  # frames 10 to 12, half of the second packet
     parts += [decoder.push(packet) for packet in packets[5:]]
     wav = torch.cat([*parts, decoder.flush()], 1)
-    assert torch.equal(wav, play(codec.streaming_decoder(n_codebooks=3), lose(codes, (10, 13))))
+    assert torch.equal(wav, play(plain(codec, n_codebooks=3), lose(codes, (10, 13))))
     with pytest.raises(ConfigError, match="-1 frames"):
         decoder.conceal(-1)
 
@@ -273,7 +279,7 @@ def test_joining_in_the_middle(codec: Codec, codes):
     packets[0], packets[1] = packets[1], packets[0]
     wav, decoder = receive(codec, packets, depth=1)
     assert decoder.first_frame == 14
-    assert torch.equal(wav, play(codec.streaming_decoder(n_codebooks=3), codes[..., 14:]))
+    assert torch.equal(wav, play(plain(codec, n_codebooks=3), codes[..., 14:]))
 
 
 def test_reset_starts_again(codec: Codec, whole):

@@ -24,7 +24,13 @@ from eulerodec.bitstream import EulReader, EulWriter
 from eulerodec.codec import Codec
 from eulerodec.errors import AudioError, BitstreamError, ConfigError
 from eulerodec.nn import Clock
-from eulerodec.streaming import BLOCK_FRAMES, StreamDecoder, StreamEncoder, buffering_s
+from eulerodec.streaming import (
+    BLOCK_FRAMES,
+    LIVE_BLOCK_FRAMES,
+    StreamDecoder,
+    StreamEncoder,
+    buffering_s,
+)
 
 N = 100 * HOP + 77
 EDGES = [0, 1, 263, 264, 265, 528, 529, 31 * HOP, 32 * HOP, 33 * HOP]
@@ -388,7 +394,8 @@ def test_a_pipe_is_live(weights, codec: Codec):
         process.stdout.close()
     got = np.frombuffer((early + rest)[44:], "<i2")
     x = (np.round(speech(96_000) * 32767) / 32768).astype(np.float32)
-    expected = codec.decode(codec.encode(x, 24_000))[0].numpy()
+    blocks = {"block_frames": LIVE_BLOCK_FRAMES}
+    expected = codec.decode(codec.encode(x, 24_000, **blocks), **blocks)[0].numpy()
     assert np.array_equal(got, np.clip(np.rint(expected * 32768), -32768, 32767))
 
 
@@ -400,7 +407,7 @@ def test_a_live_stream_can_be_read_up_to_its_last_packet(codec: Codec):
     writer.write(encoder.push(speech(48_000)).numpy())
     reader = EulReader(io.BytesIO(sink.getvalue()), recover=True)
     codes = reader.read_all()
-    assert codes.shape[-1] >= 48_000 // HOP - 32 - 16 - codec.model.encoder.look_ahead
+    assert codes.shape[-1] >= 48_000 // HOP - BLOCK_FRAMES - 16 - codec.model.encoder.look_ahead
     whole = codec.encode(speech(48_000), 24_000).codes
     assert np.array_equal(codes, whole[..., : codes.shape[-1]].numpy())
 

@@ -118,11 +118,12 @@ class PitchMixer(nn.Module):
         now = torch.fft.rfft(segments[..., left : left + size], n=n)
         product = torch.fft.irfft(spectrum * now.conj(), n=n)[..., : n - size + 1]
         # differences of sums: a quiet stretch after a loud one needs the digits
-        energy = F.pad(segments.double().square().cumsum(-1), (1, 0))
-        energy = (energy[..., size:] - energy[..., : n - size + 1]).clamp_min(0.0)
-        norm = (energy * energy[..., left : left + 1]).sqrt().to(segments.dtype) + 1e-8
+        total = F.pad(segments.double().square().cumsum(-1), (1, 0))
+        energy = (total[..., size:] - total[..., : n - size + 1]).clamp_min(0.0)
+        # what is 60 dB below the rest of the segment is lost in roundings, not alike
+        norm = (energy * energy[..., left : left + 1]).sqrt() + 1e-6 * total[..., -1:] + 1e-8
         # by the place in the segment where the other frame starts
-        alike = (product / norm).clamp(-1.0, 1.0)
+        alike = (product / norm.to(product.dtype)).clamp(-1.0, 1.0)
         longest, shortest = self._longest, self._shortest
         places = [slice(left - longest, left - shortest + 1)]
         if self.right:
