@@ -62,9 +62,9 @@ def write_rq1(results: Path, folder: Path) -> Path:
                    *(list(row) for row in published.ROWS)]),
         "\n".join(f"({key}) {text}  " for key, text in published.NOTES.items()),
         "## How it was done",
-        f"```sh\n{facts['method']['command']}\npython -m eulerodec.research rq1 RESULTS"
-        " docs/research\npython -m eulerodec.research worst RESULTS CLIPS docs/figures/worst_clips.png"
-        "\n```",
+        f"```sh\n{facts['method']['command']}\n"
+        "python -m eulerodec.research rq1 RESULTS docs/research\n"
+        "python -m eulerodec.research worst RESULTS CLIPS docs/figures/worst_clips.png\n```",
     ]  # fmt: skip
     path = folder / "rq1.md"
     write_bytes(path, keep_conclusion("\n\n".join(parts) + "\n", path).encode())
