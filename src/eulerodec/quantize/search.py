@@ -77,7 +77,8 @@ def beam_search(
     for k, (codebook, transposed, norms) in enumerate(zip(codebooks, *tables, strict=False)):
         if k in restarts:
             best = _best(residual, n)
-            steps[-1] = tuple(part.flatten()[best, None] for part in steps[-1])
+            parent, index = steps[-1]
+            steps[-1] = parent.flatten()[best, None], index.flatten()[best, None]
             residual, error = residual[best], x.new_zeros(n, 1)
             beam = max(beam - 1, 1)
         width = error.shape[1]
