@@ -10,7 +10,8 @@ The period is not chosen but weighted, by a softmax over all lags of
 
     SHARPNESS (c(l) - BIAS l),    c(l) = <x_n, x_(n -+ l)> / (|x_n| |x_(n -+ l)|),
 
-so that the result is continuous: where two lags are equally good, a rounding changes nothing.
+so that the result is continuous: where two lags are equally good, a rounding changes nothing.  (The
+denominator has a floor, 60 dB below the energy around.)
 """
 
 from __future__ import annotations

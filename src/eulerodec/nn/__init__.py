@@ -9,6 +9,7 @@ from .conv import (
     ComplexConvTranspose1d,
     ComplexConvTranspose2d,
     WidelyLinearConv1d,
+    better_dilated,
     frozen,
     prepare_weights,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "WhiteningNorm",
     "WidelyLinearConv1d",
     "band_centres",
+    "better_dilated",
     "clip",
     "complex_glorot_",
     "complex_kaiming_",

@@ -23,6 +23,7 @@ __all__ = [
     "ComplexConvTranspose1d",
     "ComplexConvTranspose2d",
     "WidelyLinearConv1d",
+    "better_dilated",
     "frozen",
     "prepare_weights",
 ]
@@ -61,15 +62,14 @@ def _interleave(x: Tensor, outer: int, inner: int) -> Tensor:
     return x.unflatten(1, (outer, inner, -1)).transpose(1, 2).flatten(1, 3)
 
 
-def _better_by_onednn(x: Tensor, kernel_size: tuple[int, ...]) -> bool:
+def better_dilated(x: Tensor) -> bool:
     """Whether a kernel of one tap should be given a dilation, which changes nothing it computes.
 
     With one, torch takes oneDNN in place of a product by way of BLAS, which is up to twice as fast
     where BLAS does not use the full vector width of the processor.  For small inputs it would take
     neither (``ConvParams::use_mkldnn`` in ATen/native/Convolution.cpp).
     """
-    single = all(k == 1 for k in kernel_size)
-    return single and x.device.type == "cpu" and x.numel() > _ONEDNN_VALUES
+    return x.device.type == "cpu" and x.numel() > _ONEDNN_VALUES
 
 
 class _ComplexConv(ComplexModule):
@@ -162,7 +162,7 @@ class _ComplexConv(ComplexModule):
             )  # fmt: skip
         else:
             dilation = self.dilation
-            if _better_by_onednn(x, self.kernel_size):
+            if all(k == 1 for k in self.kernel_size) and better_dilated(x):
                 dilation = (2,) * self.rank
             y = convolve(x, weight, bias, self.stride, self.padding, dilation, self.groups)
         return _interleave(y, self.groups, 2) if grouped else y

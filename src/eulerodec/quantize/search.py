@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..nn import better_dilated
+
 __all__ = ["DEFAULT_BEAM", "SearchTables", "beam_search", "nearest", "search_tables"]
 
 #: Code vectors, transposed ``[K, D, size]``, and their squared lengths ``[K, size]``.
@@ -23,18 +25,16 @@ SearchTables = tuple[Tensor, Tensor]
 DEFAULT_BEAM = 3
 
 
-def nearest(x: Tensor, codebook: Tensor, norms: Tensor | None = None) -> Tensor:
+def nearest(x: Tensor, codebook: Tensor) -> Tensor:
     """Index of the nearest code.
 
     Args:
         x: ``[N, D]`` float32.
         codebook: ``[size, D]`` float32.
-        norms: |c|^2 ``[size]``, computed if absent.
     Returns:
         int64 ``[N]``.
     """
-    if norms is None:
-        norms = codebook.square().sum(-1)
+    norms = codebook.square().sum(-1)
     return torch.addmm(norms, x, codebook.t(), alpha=-2.0).argmin(-1)
 
 
@@ -110,8 +110,8 @@ def _best(residual: Tensor, n: int) -> Tensor:
 
 def _costs(x: Tensor, transposed: Tensor, norms: Tensor) -> Tensor:
     """|c|^2 - 2 <x, c> of vectors ``[N, D]`` and codes, ``[N, size]``."""
-    if x.device.type == "cpu" and len(x) >= _ONEDNN_ROWS:
-        # as a convolution (see eulerodec.nn.conv): up to twice as fast as addmm
+    if len(x) >= _ONEDNN_ROWS and better_dilated(transposed):
+        # as a convolution: up to twice as fast as addmm
         product = F.conv1d(transposed[None], (-2.0 * x)[:, :, None], dilation=2)
         return product[0].add_(norms)
     return torch.addmm(norms, x, transposed, alpha=-2.0)

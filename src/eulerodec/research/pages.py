@@ -296,27 +296,22 @@ def _rates(study: Study, variants: Sequence[str]) -> list[str]:
 def _budgets(study: Study, variants: Sequence[str], pictures: Path) -> list[str]:
     """More steps, less audio: does the ranking depend on them?"""
     usual = study.facts(variants[0], "steps")[0]
-    kinds = {
-        (float(r["minutes"]), float(r["step"]), float(r["lr"]))
-        for r in study.others
-        if float(r["step"]) > usual
-    }
-    if not kinds:
+    budgets: dict[tuple[float, float, float, int], Rows] = {}
+    for r in study.others:
+        if float(r["step"]) > usual and r["variant"] in variants:
+            minutes = float(r["minutes"]) or math.inf
+            which = variants.index(r["variant"])
+            key = (float(r["step"]), minutes, -float(r["lr"]), which)
+            budgets.setdefault(key, []).append(r)
+    if not budgets:
         return []
     rows = []
-    for minutes, steps, lr in sorted(kinds, key=lambda k: (k[1], k[0] or math.inf, -k[2])):
-        for v in variants:
-            runs = [
-                r for r in study.others
-                if r["variant"] == v
-                and (float(r["minutes"]), float(r["step"]), float(r["lr"])) == (minutes, steps, lr)
-            ]  # fmt: skip
-            if runs:
-                rows.append([
-                    f"{steps:g}", f"{minutes:g} min" if minutes else "all", f"{lr:g}",
-                    VARIANTS[v].label,
-                    *(_spread([float(r[c]) for r in runs]) for c in BUDGET_COLUMNS), str(len(runs)),
-                ])  # fmt: skip
+    for (steps, minutes, rate, which), runs in sorted(budgets.items()):
+        rows.append([
+            f"{steps:g}", "all" if math.isinf(minutes) else f"{minutes:g} min", f"{-rate:g}",
+            VARIANTS[variants[which]].label,
+            *(_spread([float(r[c]) for r in runs]) for c in BUDGET_COLUMNS), str(len(runs)),
+        ])  # fmt: skip
     head = ["steps", "training audio", "learning rate", "network", *BUDGET_COLUMNS.values(),
             "seeds"]  # fmt: skip
     drawn = [v for v in variants if any(r["variant"] == v for r in study.longest)]

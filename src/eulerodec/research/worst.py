@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eulerodec.errors import ConfigError
-from eulerodec.evaluate.clips import SAMPLE_RATE, Clip, find_clips, read_clip
+from eulerodec.evaluate.clips import SAMPLE_RATE, find_clips, read_clip
 from eulerodec.evaluate.systems import build, parse
 from eulerodec.files import write_bytes
+from eulerodec.metrics import spectrogram
 from eulerodec.research.run import read_csv
 from eulerodec.research.score import NOT_SPEECH
 
 __all__ = ["draw_worst", "worst_clips"]
 
 _SECONDS = 4.0  # of each clip
-_WINDOW, _HOP = 768, 192
 
 
 def worst_clips(results: Path, system: str) -> list[str]:
@@ -31,12 +31,12 @@ def worst_clips(results: Path, system: str) -> list[str]:
     if not rows:
         raise ConfigError(f"{results / 'results.csv'} has no rows of {system}")
     speech = [r for r in rows if r["set"] not in NOT_SPEECH and r["pesq_wb"]]
-    speech.sort(key=lambda r: float(r["pesq_wb"]))
-    first_of_set = {r["set"]: r["clip"] for r in reversed(speech)}
-    order = [r["clip"] for r in speech if r["clip"] in first_of_set.values()]
+    of_set: dict[str, str] = {}
+    for row in sorted(speech, key=lambda r: float(r["pesq_wb"])):
+        of_set.setdefault(row["set"], row["clip"])
     other = [r for r in rows if r["set"] in NOT_SPEECH and r["dac_mel"]]
     other.sort(key=lambda r: -float(r["dac_mel"]))
-    return order[:2] + [r["clip"] for r in other[:1]]
+    return [*of_set.values()][:2] + [r["clip"] for r in other[:1]]
 
 
 def draw_worst(results: Path, clips: str, figure: Path, systems: Sequence[str]) -> list[str]:
@@ -44,8 +44,6 @@ def draw_worst(results: Path, clips: str, figure: Path, systems: Sequence[str]) 
 
     Errors: :class:`ConfigError` for a clip that is not there, and those of the systems.
     """
-    import io
-
     from matplotlib.figure import Figure
 
     names = worst_clips(results, systems[0])
@@ -53,14 +51,18 @@ def draw_worst(results: Path, clips: str, figure: Path, systems: Sequence[str]) 
     for name in names:
         if name not in found:
             raise ConfigError(f"{name} is not in {clips}")
-    columns = [_versions(found[name], systems) for name in names]
-    drawing = Figure(figsize=(5.2 * len(names), 2.6 * (1 + len(systems))), layout="constrained")
-    grid = drawing.subplots(1 + len(systems), len(names), squeeze=False)
-    for column, (name, signals) in enumerate(zip(names, columns, strict=True)):
-        for row, (label, wav) in enumerate(zip(("original", *systems), signals, strict=True)):
-            axes = grid[row][column]
+    coders = [build(parse(system)) for system in systems]
+    labels = ["original", *systems]
+    drawing = Figure(figsize=(5.2 * len(names), 2.6 * len(labels)), layout="constrained")
+    grid = drawing.subplots(len(labels), len(names), squeeze=False)
+    for column, name in enumerate(names):
+        wav = read_clip(found[name])[: round(_SECONDS * SAMPLE_RATE)]
+        spectra = [spectrogram(x) for x in (wav, *(coder.code(wav).audio for coder in coders))]
+        level = np.abs(spectra[0]).max() or 1.0
+        for axes, label, spectrum in zip(grid[:, column], labels, spectra, strict=True):
             axes.imshow(
-                _decibels(wav), origin="lower", aspect="auto", vmin=-60, vmax=30, cmap="magma",
+                20 * np.log10(np.maximum(np.abs(spectrum) / level, 1e-6)),
+                vmin=-80, vmax=0, cmap="magma", origin="lower", aspect="auto",
                 extent=(0, len(wav) / SAMPLE_RATE, 0, SAMPLE_RATE / 2000),
             )  # fmt: skip
             axes.set_title(f"{Path(name).name}: {label}", fontsize=8)
@@ -69,15 +71,3 @@ def draw_worst(results: Path, clips: str, figure: Path, systems: Sequence[str]) 
     drawing.savefig(picture, dpi=70)
     write_bytes(figure, picture.getvalue())
     return names
-
-
-def _versions(clip: Clip, systems: Sequence[str]) -> list[NDArray[np.float32]]:
-    wav = read_clip(clip)[: round(_SECONDS * SAMPLE_RATE)]
-    return [wav, *(build(parse(system)).code(wav).audio[: len(wav)] for system in systems)]
-
-
-def _decibels(wav: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Spectrogram in dB, [bins, frames]."""
-    frames = np.lib.stride_tricks.sliding_window_view(np.pad(wav, _WINDOW // 2), _WINDOW)[::_HOP]
-    spectrum = np.fft.rfft(frames * np.hanning(_WINDOW), axis=-1)
-    return (20 * np.log10(np.abs(spectrum) + 1e-4)).T.astype(np.float32)

@@ -94,17 +94,17 @@ def split(caches: Sequence[Cache], config: DataConfig) -> tuple[list[Cache], lis
 def _shorten(caches: Sequence[Cache], seconds: float) -> list[Cache]:
     """The starts of files in an order by hash, at most a twentieth of ``seconds`` of each."""
     order = sorted(
-        ((c, item) for c in caches for item in c.items),
+        ((k, item) for k, cache in enumerate(caches) for item in cache.items),
         key=lambda pair: hashlib.sha256(pair[1].path.encode()).digest(),
     )
     left, most = round(seconds * SAMPLE_RATE), round(seconds / 20 * SAMPLE_RATE)
-    parts: dict[int, list[Item]] = {}
-    for cache, item in order:
+    parts: list[list[Item]] = [[] for _ in caches]
+    for k, item in order:
         n = min(item.n, most, left)
         if n > 0:
-            parts.setdefault(id(cache), []).append(replace(item, n=n))
+            parts[k].append(replace(item, n=n))
             left -= n
-    return [replace(c, items=parts[id(c)]) for c in caches if id(c) in parts]
+    return [replace(c, items=part) for c, part in zip(caches, parts, strict=True) if part]
 
 
 class Crops:
