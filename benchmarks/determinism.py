@@ -5,7 +5,7 @@
     python benchmarks/determinism.py --against here.npz     ... and compare another installation's
     python benchmarks/determinism.py --files a.wav b.flac   other audio than the bundled clip
 
-Everything is compared with one thread and blocks of 32 frames, all stages. Codes are compared for
+Everything is compared with one thread and the default blocks, all stages. Codes are compared for
 the same audio, audio for the same codes (those of the reference). The bundled clip is repeated at
 other levels and starting at other samples, so that it is not the same frames again.
 """

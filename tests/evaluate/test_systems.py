@@ -107,6 +107,18 @@ def test_own_results_are_those_of_the_codec(weights, codec, talk):
     assert beam.identity != build(parse(f"{weights}:3")).identity
 
 
+def test_entropy_coding_changes_only_the_size(talk, weights):
+    plain, coded = build(parse("eulerodec:2")), build(parse("eulerodec:2:entropy"))
+    a, b = plain.code(talk), coded.code(talk)
+    assert np.array_equal(a.audio, b.audio)
+    assert b.payload_bytes < a.payload_bytes
+    assert plain.identity != coded.identity
+    with pytest.raises(WeightsError, match="no entropy"):
+        build(parse(f"{weights}:2:entropy"))
+    with pytest.raises(ConfigError, match="takes no value"):
+        build(parse("eulerodec:2:entropy=1"))
+
+
 def test_weights_tell_systems_apart(weights, other_weights):
     one, other = (build(parse(f"{w}:6")).identity for w in (weights, other_weights))
     assert one["weights_sha256"] != other["weights_sha256"]

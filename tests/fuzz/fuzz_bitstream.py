@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 import traceback
+import zlib
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -41,9 +42,13 @@ from eulerodec.bitstream import (  # noqa: E402
 )
 
 
+def add_golden_tables() -> None:
+    add_tables(EntropyTables.from_bytes((GOLDEN / "entropy_tables.safetensors").read_bytes()))
+
+
 def seeds() -> list[bytes]:
     """Sound files of every kind."""
-    add_tables(EntropyTables.from_bytes((GOLDEN / "entropy_tables.safetensors").read_bytes()))
+    add_golden_tables()
     files = [bytes.fromhex(p.read_text()) for p in sorted(GOLDEN.glob("*.hex"))]
     for live in (False, True):
         files.append(make_stream(40, live=live, n_codebooks=2)[0])
@@ -62,13 +67,12 @@ def fuzz_streams(seconds: float, seed: int, folder: Path) -> int:
     rng, corpus = random.Random(seed), seeds()
     end, n_done, n_failed = time.monotonic() + seconds, 0, 0
     while time.monotonic() < end:
-        number = rng.randrange(1 << 31)
         data = mutate_stream(rng.choice(corpus), rng)
         try:
-            check_stream(data, number)
+            check_stream(data, zlib.crc32(data))
         except Exception:
             n_failed += 1
-            path = folder / f"crash-{seed}-{n_done}-{number}.eul"
+            path = folder / f"crash-{seed}-{n_done}.eul"
             path.write_bytes(data)
             print(f"{path}\n{traceback.format_exc()}", flush=True)
             if n_failed == 10:
@@ -98,22 +102,23 @@ def fuzz_weights(seconds: float, seed: int, folder: Path) -> int:
     return 0
 
 
-def fuzz_with_atheris(seconds: float) -> int:
+def fuzz_with_atheris(seconds: float, folder: Path) -> int:
     import atheris  # type: ignore[import-not-found]
 
     atheris.instrument_all()
 
     def one(data: bytes) -> None:
-        rng = random.Random(data[:4])
-        check_stream(data, rng.randrange(1 << 31))
+        check_stream(data, zlib.crc32(data))
 
     def custom(data: bytes, max_size: int, seed: int) -> bytes:
         return mutate_stream(data, random.Random(seed))[:max_size]
 
-    folder = tempfile.mkdtemp()
+    corpus = folder / "corpus"  # grows by what reaches new code
+    corpus.mkdir(exist_ok=True)
     for i, data in enumerate(seeds()):
-        Path(folder, f"{i}.eul").write_bytes(data)
-    argv = [sys.argv[0], folder, f"-max_total_time={int(seconds)}", "-max_len=70000"]
+        (corpus / f"{i}.eul").write_bytes(data)
+    limits = [f"-max_total_time={int(seconds)}", "-max_len=70000"]
+    argv = [sys.argv[0], str(corpus), *limits, f"-artifact_prefix={folder}/"]
     atheris.Setup(argv, one, custom_mutator=custom)
     atheris.Fuzz()
     return 0
@@ -134,14 +139,16 @@ def main() -> int:
     parser.add_argument("--replay", type=Path, help="run one saved file")
     options = parser.parse_args()
     if options.replay:
-        check_stream(options.replay.read_bytes(), int(options.replay.stem.split("-")[-1]))
+        add_golden_tables()
+        data = options.replay.read_bytes()
+        check_stream(data, zlib.crc32(data))
         return 0
     folder = options.out or Path(tempfile.mkdtemp(prefix="eul-fuzz-"))
     folder.mkdir(parents=True, exist_ok=True)
     if options.target == "weights":
         return fuzz_weights(options.seconds, options.seed, folder)
     if importlib.util.find_spec("atheris") and not options.plain:
-        return fuzz_with_atheris(options.seconds)
+        return fuzz_with_atheris(options.seconds, folder)
     limit = options.memory << 20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     return fuzz_streams(options.seconds, options.seed, folder)

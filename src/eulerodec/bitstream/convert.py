@@ -71,7 +71,8 @@ def dumps(info: StreamInfo, codes: npt.ArrayLike) -> bytes:
 def drop_stages_file(source: ReadableBytes, sink: WritableBytes, n_codebooks: int) -> StreamInfo:
     """Copy a file with only its first ``n_codebooks`` stages, packet by packet; the new header.
 
-    The codes are not touched: the result is what encoding at the lower rate would have written.
+    The codes are not touched: the result is what encoding at the lower rate would have written, if
+    the search of the encoder gives the same first stages for both rates (docs/determinism.md).
     Optional header fields are kept. Errors: :class:`~eulerodec.errors.BitstreamError`.
     """
     reader = EulReader(source, n_codebooks=n_codebooks)

@@ -31,8 +31,9 @@ def rate(
 ) -> None:
     """Lower the bitrate of .eul files by dropping stages.
 
-    Nothing is encoded again: the result is the file that encoding at the lower bitrate would have
-    made. IN is an .eul file, a folder (searched, its tree is kept), or - for standard input.
+    Nothing is encoded again. From 12 to 6 kbps the result is the file that encoding at 6 would have
+    made; at other rates it is nearly as good. IN is an .eul file, a folder (searched, its tree is
+    kept), or - for standard input.
     """
     from .. import bitstream
 

@@ -224,8 +224,10 @@ class EuleroDec(nn.Module):
         self._check_stages(stages)
         stages_of_latents = self.latent_stages(stages)
         latent = self.quantizer.encode(z, stages_of_latents, beam, tables, self._restarts)
-        if self.energies is None or z.shape[-1] == 0:
-            return F.pad(latent, (0, 0, 0, stages - latent.shape[1]))
+        if self.energies is None:
+            return latent
+        if z.shape[-1] == 0:
+            return latent.new_zeros(len(latent), stages, 0)
         assert target is not None
         codes = latent
         for position, code, _, _ in self._code_energies(latent, target, stages, state):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ... import bitstream, pretrained
+from ...bitstream.tables import TABLES_FILE
 from ...errors import ConfigError, WeightsError
 from ..clips import SAMPLE_RATE
 from .base import Coded, Signal, Spec, System, to_pcm16, work_folder
@@ -27,13 +28,17 @@ CHECKPOINT = "checkpoint.pt"
 class Own(System):
     """``eulerodec:6``, or ``DIR:6`` with a directory of weights or of a training run.
 
-    Options: ``beam=N``, the paths of the code search.
+    Options: ``beam=N``, the paths of the code search; ``entropy``, the same codes in smaller files.
     """
 
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
-        spec.reject_options("beam")
+        spec.reject_options("beam", "entropy")
         from ...quantize import DEFAULT_BEAM
+
+        if spec.options.get("entropy"):
+            raise ConfigError(f"{spec.text}: entropy takes no value")
+        self.entropy = "entropy" in spec.options
 
         beam = spec.options.get("beam", str(DEFAULT_BEAM))
         if not beam.isdecimal() or not 1 <= int(beam) <= 64:
@@ -44,10 +49,16 @@ class Own(System):
         self.directory = pretrained.find_weights(weights)
         self.title = f"EuleroDec ({self.directory.name}, beam {self.beam})"
         self._sha256 = hashlib.sha256(_tensors(self.directory).read_bytes()).hexdigest()
+        if self.entropy and not (self.directory / TABLES_FILE).is_file():
+            raise WeightsError(f"{spec.text}: {self.directory} has no {TABLES_FILE}")
 
     @property
     def identity(self) -> dict[str, str]:
-        return {"weights_sha256": self._sha256, "beam": str(self.beam)}
+        told = {"weights_sha256": self._sha256, "beam": str(self.beam)}
+        if not self.entropy:
+            return told
+        tables = (self.directory / TABLES_FILE).read_bytes()
+        return told | {"entropy_tables_sha256": hashlib.sha256(tables).hexdigest()}
 
     def code(self, wav: Signal) -> Coded:
         from ...encoded import Encoded
@@ -62,6 +73,7 @@ class Own(System):
                 bitrate_kbps=self.kbps,
                 beam=self.beam,
                 block_frames=FILE_BLOCK_FRAMES,
+                entropy_coding=self.entropy,
             )
             file.write_bytes(encoded.to_bytes())
             data = file.read_bytes()
