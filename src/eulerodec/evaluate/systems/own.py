@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ... import bitstream, pretrained
-from ...bitstream.tables import TABLES_FILE
+from ...bitstream.tables import TABLES_FILE, load_tables
 from ...errors import ConfigError, WeightsError
 from ..clips import SAMPLE_RATE
 from .base import Coded, Signal, Spec, System, to_pcm16, work_folder
@@ -36,10 +36,6 @@ class Own(System):
         spec.reject_options("beam", "entropy")
         from ...quantize import DEFAULT_BEAM
 
-        if spec.options.get("entropy"):
-            raise ConfigError(f"{spec.text}: entropy takes no value")
-        self.entropy = "entropy" in spec.options
-
         beam = spec.options.get("beam", str(DEFAULT_BEAM))
         if not beam.isdecimal() or not 1 <= int(beam) <= 64:
             raise ConfigError(f"{spec.text}: beam must be 1 to 64, not {beam!r}")
@@ -47,18 +43,23 @@ class Own(System):
         known = "eulerodec" if spec.kind == "eulerodec" else "weights"
         weights = pretrained.DEFAULT_WEIGHTS if known == "eulerodec" else spec.kind
         self.directory = pretrained.find_weights(weights)
-        self.title = f"EuleroDec ({self.directory.name}, beam {self.beam})"
         self._sha256 = hashlib.sha256(_tensors(self.directory).read_bytes()).hexdigest()
-        if self.entropy and not (self.directory / TABLES_FILE).is_file():
+        self._tables = self._hash_of_tables(spec) if "entropy" in spec.options else None
+        coding = ", entropy coded" if self._tables else ""
+        self.title = f"EuleroDec ({self.directory.name}, beam {self.beam}{coding})"
+
+    def _hash_of_tables(self, spec: Spec) -> str:
+        if spec.options["entropy"]:
+            raise ConfigError(f"{spec.text}: entropy takes no value")
+        tables = load_tables(self.directory)
+        if tables is None:
             raise WeightsError(f"{spec.text}: {self.directory} has no {TABLES_FILE}")
+        return tables.hash.hex()
 
     @property
     def identity(self) -> dict[str, str]:
         told = {"weights_sha256": self._sha256, "beam": str(self.beam)}
-        if not self.entropy:
-            return told
-        tables = (self.directory / TABLES_FILE).read_bytes()
-        return told | {"entropy_tables_sha256": hashlib.sha256(tables).hexdigest()}
+        return told | ({"entropy_tables": self._tables} if self._tables else {})
 
     def code(self, wav: Signal) -> Coded:
         from ...encoded import Encoded
@@ -73,7 +74,7 @@ class Own(System):
                 bitrate_kbps=self.kbps,
                 beam=self.beam,
                 block_frames=FILE_BLOCK_FRAMES,
-                entropy_coding=self.entropy,
+                entropy_coding=self._tables is not None,
             )
             file.write_bytes(encoded.to_bytes())
             data = file.read_bytes()
@@ -120,4 +121,4 @@ def _codec(directory: Path, sha256: str) -> Codec:
     state = load_checkpoint(file)
     model = EuleroDec(ModelConfig.from_dict(json.loads(state["recipe"])["model"]))
     model.load_state_dict(state["average"])
-    return Codec(model, name=directory.name)
+    return Codec(model, name=directory.name, entropy_tables=load_tables(directory))
