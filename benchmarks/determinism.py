@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from eulerodec import Codec, Encoded, audio
-from eulerodec.demo import SAMPLE
-from eulerodec.streaming import BLOCK_FRAMES, StreamDecoder, StreamEncoder
+from eulerodec.codec.streaming import BLOCK_FRAMES, StreamDecoder, StreamEncoder
+from eulerodec.samples import SAMPLE
 
 SHIFT = 53  # samples that each repetition of the clip lacks at its start
 

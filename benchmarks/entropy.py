@@ -22,9 +22,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from eulerodec import Codec, pretrained
+from eulerodec import Codec
 from eulerodec.bitstream import dumps, loads
-from eulerodec.bitstream.coded import intervals
+from eulerodec.bitstream.entropy import intervals
+from eulerodec.codec.weights import DEFAULT_WEIGHTS
 from eulerodec.errors import EuleroDecError
 from eulerodec.evaluate.clips import SAMPLE_RATE, find_clips, read_clip
 from eulerodec.evaluate.codebooks import StageUse, analyse
@@ -194,7 +195,7 @@ def speed_table(found: Measured, seconds: float, rate: int) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", required=True, help="folder, .jsonl manifest or audio file")
-    parser.add_argument("--weights", default=pretrained.DEFAULT_WEIGHTS, help="name or directory")
+    parser.add_argument("--weights", default=DEFAULT_WEIGHTS, help="name or directory")
     parser.add_argument("--limit-per-set", type=int, default=0, metavar="N")
     parser.add_argument("--bitrates", type=int, nargs="+", default=[6, 12], help="kbps, rising")
     parser.add_argument("--out", type=Path, help="Markdown file; standard output by default")

@@ -25,13 +25,14 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO, cast
 
 import numpy as np
 
-from eulerodec import Codec, audio, wav
-from eulerodec.demo import SAMPLE
-from eulerodec.streaming import LIVE_BLOCK_FRAMES, buffering_s
+from eulerodec import Codec, audio
+from eulerodec.audio import wav
+from eulerodec.codec.streaming import LIVE_BLOCK_FRAMES, buffering_s
+from eulerodec.samples import SAMPLE
 
 RATE = 24_000
 PIECE = RATE // 100  # samples
@@ -59,7 +60,7 @@ def from_command(command: str) -> Iterator[bytes]:
     """The samples that a command writes, as they come."""
     with subprocess.Popen(shlex.split(command), stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        form = wav.parse_header(process.stdout, bytearray())
+        form = wav.parse_header(cast(BinaryIO, process.stdout), bytearray())
         if form is None or (form.sample_rate, form.n_channels, form.bits) != (RATE, 1, 16):
             process.kill()
             raise SystemExit(f"--source must write WAV of {RATE} Hz, mono, 16 bit; it is {form}")

@@ -26,9 +26,10 @@ from typing import Any
 
 import numpy as np
 
-from eulerodec import EuleroDec, ModelConfig, audio, pretrained
-from eulerodec.demo import SAMPLE
+from eulerodec import EuleroDec, ModelConfig, audio
+from eulerodec.codec.weights import DEFAULT_WEIGHTS, find_weights, save_weights
 from eulerodec.errors import WeightsError
+from eulerodec.samples import SAMPLE
 
 RATE = 24_000
 # arguments: what to run, as JSON: the short command, which is run twice, then the long one
@@ -124,18 +125,18 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def find_weights(given: str | None, tiny: bool, folder: Path) -> str:
+def choose_weights(given: str | None, tiny: bool, folder: Path) -> str:
     """A name or directory for the command line; random weights if none are bundled."""
     if not tiny:
-        name = given or pretrained.DEFAULT_WEIGHTS
+        name = given or DEFAULT_WEIGHTS
         try:
-            pretrained.find_weights(name)
+            find_weights(name)
             return str(name)
         except WeightsError:
             if given is not None:
                 raise
     config = ModelConfig.tiny() if tiny else ModelConfig()
-    pretrained.save(folder / "weights", EuleroDec(config), name="random")
+    save_weights(folder / "weights", EuleroDec(config), name="random")
     return str(folder / "weights")
 
 
@@ -152,7 +153,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("memory is read from Linux's /proc, which is not here")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        weights = find_weights(args.weights, args.tiny, folder)
+        weights = choose_weights(args.weights, args.tiny, folder)
         rows = [measure(minutes, folder, weights, args.bitrate) for minutes in args.minutes]
     print(json.dumps(rows, indent=2) if args.json else table(rows))
     if args.write:

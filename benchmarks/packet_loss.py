@@ -28,21 +28,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from libopus import FRAME_MS, LibOpus
 from numpy.typing import NDArray
 
 from eulerodec import Codec, EuleroDec, ModelConfig, audio
-from eulerodec.concealment import ConcealmentState
-from eulerodec.demo import SAMPLE
+from eulerodec.codec.concealment import ConcealmentState
+from eulerodec.codec.weights import DEFAULT_WEIGHTS
 from eulerodec.errors import EuleroDecError
 from eulerodec.evaluate.align import align
 from eulerodec.evaluate.clips import Clip, find_clips, read_clip
-from eulerodec.evaluate.libopus import FRAME_MS, LibOpus
-from eulerodec.evaluate.metrics.perceptual import RATE, estoi, pesq_wb
 from eulerodec.files import write_bytes
 from eulerodec.metrics import si_sdr
+from eulerodec.metrics.perceptual import RATE, estoi, pesq_wb
 from eulerodec.model import Latents
 from eulerodec.packets import HEADER_SIZE, PacketDecoder, PacketEncoder, burst_loss, uniform_loss
-from eulerodec.pretrained import DEFAULT_WEIGHTS
+from eulerodec.samples import SAMPLE
 
 Signal = NDArray[np.float32]
 Coder = Callable[[NDArray[np.bool_], float], tuple[Signal, float]]
@@ -84,7 +84,7 @@ def own_coder(
     def code(lost: NDArray[np.bool_], _rate: float) -> tuple[Signal, float]:
         decoder = PacketDecoder(codec, n_codebooks=stages, depth=1)
         if silent:  # what a decoder without concealment would be given
-            decoder._decoder._conceal = silence
+            decoder._decoder._conceal = silence  # pyright: ignore[reportAttributeAccessIssue]
         parts = [decoder.push(p) for p, at in zip(packets, starts, strict=True) if not lost[at]]
         missed = decoder.first_frame or 0
         parts.append(decoder.flush(total - missed))

@@ -36,8 +36,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from eulerodec import Codec, Encoded, EuleroDec, ModelConfig
+from eulerodec.codec.weights import DEFAULT_WEIGHTS
 from eulerodec.errors import EuleroDecError, WeightsError
-from eulerodec.pretrained import DEFAULT_WEIGHTS
 
 Step = Callable[[], Any]
 Result = dict[str, Any]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from cli_tools import speech
-from tiny_model import random_model
+from helpers.cli import speech
+from helpers.models import build
 
-from eulerodec import pretrained
+from eulerodec import audio
 from eulerodec.codec import Codec
+from eulerodec.codec.weights import save_weights
+from eulerodec.samples import SAMPLE
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +21,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory of weights."""
     directory = tmp_path_factory.mktemp("weights") / "tiny"
     about = {"licence": "CC0-1.0", "data": ["noise"]}
-    pretrained.save(directory, random_model(0), name="tiny", about=about, card="# Tiny\n")
+    save_weights(directory, build(seed=0), name="tiny", about=about, card="# Tiny\n")
     return directory
 
 
@@ -26,7 +29,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def other_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same network with other values."""
     directory = tmp_path_factory.mktemp("weights") / "other"
-    pretrained.save(directory, random_model(1), name="other")
+    save_weights(directory, build(seed=1), name="other")
     return directory
 
 
@@ -59,3 +62,9 @@ def w(weights: Path) -> list[str]:
 def stream(codec: Codec) -> bytes:
     """6 s at 6 kbps: three packets."""
     return codec.compress(speech(144_000), 24_000, 6)
+
+
+@pytest.fixture(scope="session")
+def talk() -> np.ndarray:
+    """3 s of speech, [N] at 24 kHz."""
+    return audio.read(SAMPLE)[0][0, 24_000:96_000]

@@ -11,8 +11,9 @@ import click
 import pytest
 import torch
 
-from eulerodec import EuleroDec, ModelConfig, pretrained
+from eulerodec import EuleroDec, ModelConfig
 from eulerodec.cli import cli
+from eulerodec.codec.weights import DEFAULT_WEIGHTS, bundled_names
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -36,9 +37,9 @@ COMMANDS = [
 @pytest.fixture
 def any_weights(weights, tmp_path, monkeypatch):
     """The bundled weights, or those of a tiny network in their place."""
-    if pretrained.DEFAULT_WEIGHTS not in pretrained.bundled_names():
-        shutil.copytree(weights, tmp_path / "weights" / pretrained.DEFAULT_WEIGHTS)
-        monkeypatch.setattr(pretrained, "_BUNDLED", tmp_path / "weights")
+    if DEFAULT_WEIGHTS not in bundled_names():
+        shutil.copytree(weights, tmp_path / "weights" / DEFAULT_WEIGHTS)
+        monkeypatch.setattr("eulerodec.codec.weights._BUNDLED", tmp_path / "weights")
 
 
 def test_there_are_examples():

@@ -3,7 +3,7 @@
 import numpy as np
 
 from eulerodec.bitstream import EntropyTables
-from eulerodec.bitstream.coded import decode_packet
+from eulerodec.bitstream.entropy import decode_packet
 
 
 def make_tables(n_codebooks=3, bits=8, seed=0):

@@ -24,7 +24,7 @@ from eulerodec.bitstream import (
     read,
     tables,
 )
-from eulerodec.bitstream.coded import decode_packet, encode_packet
+from eulerodec.bitstream.entropy import decode_packet, encode_packet
 from eulerodec.bitstream.rangecoder import RangeDecoder, RangeEncoder
 from eulerodec.errors import BitstreamError, WeightsError
 

@@ -8,15 +8,8 @@ import numpy as np
 import pytest
 
 from eulerodec import audio
-from eulerodec.demo import SAMPLE
 
 RATE = 24_000
-
-
-@pytest.fixture(scope="session")
-def talk() -> np.ndarray:
-    """3 s of speech, [N] at 24 kHz."""
-    return audio.read(SAMPLE)[0][0, RATE : 4 * RATE]
 
 
 @pytest.fixture

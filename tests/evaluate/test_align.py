@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from eulerodec.evaluate.align import align, best_lag, shift
-from eulerodec.evaluate.metrics import measure, select
+from eulerodec.metrics import measure, select
 
 RATE = 24_000
 LIMIT = 12  # half a millisecond

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import importlib.util
 import io
 import json
 import re
@@ -18,9 +19,9 @@ import soundfile
 
 from eulerodec import audio
 from eulerodec.cli import main
-from eulerodec.demo import SAMPLE
 from eulerodec.evaluate.evaluation import evaluate
-from eulerodec.evaluate.metrics import METRICS
+from eulerodec.metrics import METRICS
+from eulerodec.samples import SAMPLE
 
 RATE = 24_000
 METRIC_NAMES = "si_sdr,pc,ip_rad,gdd_ms,log_mel,pesq_wb"
@@ -167,9 +168,7 @@ def test_failures_are_counted_and_named(tmp_path, weights):
 
 
 def test_missing_metrics_are_listed(tmp_path, weights, monkeypatch):
-    from eulerodec.evaluate import metrics
-
-    monkeypatch.setattr(metrics.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     said: list[str] = []
     clip = tmp_path / "a.wav"
     audio.write(clip, audio.read(SAMPLE)[0][0, RATE : 2 * RATE], RATE)

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from eulerodec import audio
+from eulerodec.codec.streaming import FILE_BLOCK_FRAMES
 from eulerodec.errors import AudioError, ConfigError, WeightsError
 from eulerodec.evaluate import systems
 from eulerodec.evaluate.align import align
-from eulerodec.evaluate.metrics import measure, select
 from eulerodec.evaluate.systems import Absent, build, parse, parse_list
 from eulerodec.evaluate.systems.base import run_tool
 from eulerodec.evaluate.systems.opus import ogg_packets
 from eulerodec.evaluate.systems.speech import amr_payload
-from eulerodec.streaming import FILE_BLOCK_FRAMES
+from eulerodec.metrics import measure, select
 
 RATE = 24_000
 

@@ -83,20 +83,20 @@ def fuzz_streams(seconds: float, seed: int, folder: Path) -> int:
 
 
 def fuzz_weights(seconds: float, seed: int, folder: Path) -> int:
-    from tiny_model import random_model
+    from helpers.models import build
 
-    from eulerodec import pretrained
+    from eulerodec.codec.weights import load_weights, save_weights
     from eulerodec.errors import WeightsError
 
     source = folder / "sound"
-    pretrained.save(source, random_model(0), name="tiny")
+    save_weights(source, build(seed=0), name="tiny")
     rng, end, n_done = random.Random(seed), time.monotonic() + seconds, 0
     target = folder / "mutated"
     target.mkdir(exist_ok=True)
     while time.monotonic() < end:
         mutate_weights(source, target, rng)
         with contextlib.suppress(WeightsError):
-            pretrained.load(target)
+            load_weights(target)
         n_done += 1
     print(f"{n_done} directories of weights, {peak_mib()} MiB at most")
     return 0

@@ -20,7 +20,7 @@ from mutate_stream import join, mutate_stream, packet, split  # noqa: E402
 from stream_targets import check_stream, codes_limit  # noqa: E402
 
 from eulerodec.bitstream import read  # noqa: E402
-from eulerodec.encoded import Encoded  # noqa: E402
+from eulerodec.codec.encoded import Encoded  # noqa: E402
 from eulerodec.errors import BitstreamError  # noqa: E402
 
 SEEDS = seeds()

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from eulerodec import audio
-from eulerodec.demo import SAMPLE
 from eulerodec.errors import ConfigError
-from eulerodec.research import figures
-from eulerodec.research.__main__ import main as command
-from eulerodec.research.collect import collect
-from eulerodec.research.pages import Study, write_pages
-from eulerodec.research.rq1 import read_summary, write_rq1
-from eulerodec.research.run import write_csv
-from eulerodec.research.study import RQ2, RQ3, VARIANTS
-from eulerodec.research.worst import worst_clips
+from eulerodec.samples import SAMPLE
+from research import figures
+from research.__main__ import main as command
+from research.collect import collect
+from research.pages import Study, write_pages
+from research.rq1 import read_summary, write_rq1
+from research.run import write_csv
+from research.study import RQ2, RQ3, VARIANTS
+from research.worst import worst_clips
 
 RECIPES = Path(__file__).parents[2] / "recipes/research"
 SHORT = [

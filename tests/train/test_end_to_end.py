@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from eulerodec import pretrained
-from eulerodec.train.__main__ import main
+from eulerodec.cli import main
+from eulerodec.codec.weights import load_weights
 
 SMOKE = str(Path(__file__).parents[2] / "recipes" / "smoke.toml")
 
@@ -18,10 +18,10 @@ def test_smoke_recipe_trains_the_real_model(tmp_path: Path):
 
     short = ["train.steps=3", "train.init_crops=8", "data.val_crops=1", "train.threads=1"]
     overrides = [part for text in short for part in ("--set", text)]
-    assert main([SMOKE, "--out", str(tmp_path), *overrides]) == 0
+    assert main(["train", SMOKE, "--out", str(tmp_path), *overrides]) == 0
     config = json.loads((tmp_path / "config.json").read_text())
     assert (config["format"], config["name"]) == (1, "eulerodec")
-    model = pretrained.load(tmp_path).model
+    model = load_weights(tmp_path).model
     assert all(torch.isfinite(t).all() for t in model.state_dict().values())
     facts = json.loads((tmp_path / "training.json").read_text())
     assert facts["steps"] == 3 and facts["skipped_steps"] == 0
@@ -38,7 +38,7 @@ def test_smoke_recipe_trains_the_real_model(tmp_path: Path):
     ],
 )
 def test_mistakes_are_one_line(tmp_path: Path, capsys, arguments: list[str], words: str):
-    assert main([*arguments, "--out", str(tmp_path / "run")]) == 1
+    assert main(["train", *arguments, "--out", str(tmp_path / "run")]) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1 and words in lines[0]
 
@@ -66,7 +66,7 @@ def test_real_model_resumes_bit_equal(tmp_path: Path):
             "train.precision=bf16",
         ]
         overrides = [part for text in short for part in ("--set", text)]
-        assert main([SMOKE, "--out", str(out), *overrides, *more]) == 0
+        assert main(["train", SMOKE, "--out", str(out), *overrides, *more]) == 0
 
     train(tmp_path / "whole", 4)
     train(tmp_path / "parts", 2)

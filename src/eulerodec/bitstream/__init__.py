@@ -9,22 +9,15 @@ specified in ``docs/bitstream.md``.
 (1, 6, 2)
 """
 
-from eulerodec.bitstream.constants import VERSION
-from eulerodec.bitstream.convert import (
-    EulFile,
-    drop_stages,
-    drop_stages_file,
-    dumps,
-    loads,
-    read,
-)
-from eulerodec.bitstream.edit import concat_files, cut_file, plan_range, read_range
-from eulerodec.bitstream.fields import Metadata, Segment
-from eulerodec.bitstream.info import StreamInfo
-from eulerodec.bitstream.reader import EulReader
-from eulerodec.bitstream.records import Damage, Packet
-from eulerodec.bitstream.tables import EntropyTables, add_tables, load_tables
-from eulerodec.bitstream.writer import EulWriter
+from .constants import VERSION
+from .convert import EulFile, drop_stages, drop_stages_file, dumps, loads, read
+from .edit import concat_files, cut_file, plan_range, read_range
+from .fields import Metadata, Segment
+from .header import StreamInfo
+from .reader import EulReader
+from .records import Damage, Packet
+from .tables import EntropyTables, add_tables, load_tables
+from .writer import EulWriter
 
 __all__ = [
     "VERSION",

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from eulerodec.bitstream.info import StreamInfo
-from eulerodec.bitstream.reader import EulReader
-from eulerodec.bitstream.records import Damage
-from eulerodec.bitstream.source import ReadableBytes
-from eulerodec.bitstream.writer import EulWriter, WritableBytes
+from .header import StreamInfo
+from .reader import EulReader
+from .records import Damage
+from .source import ReadableBytes
+from .writer import EulWriter, WritableBytes
 
 __all__ = ["EulFile", "drop_stages", "drop_stages_file", "dumps", "loads", "read"]
 

@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from eulerodec.bitstream.convert import EulFile
-from eulerodec.bitstream.fields import GAIN, MAX_SEGMENTS, Segment
-from eulerodec.bitstream.info import StreamInfo
-from eulerodec.bitstream.reader import EulReader
-from eulerodec.bitstream.source import ReadableBytes
-from eulerodec.bitstream.writer import EulWriter, WritableBytes
-from eulerodec.errors import BitstreamError
+from ..errors import BitstreamError
+from .convert import EulFile
+from .fields import GAIN, MAX_SEGMENTS, Segment
+from .header import StreamInfo
+from .reader import EulReader
+from .source import ReadableBytes
+from .writer import EulWriter, WritableBytes
 
 __all__ = ["concat_files", "cut_file", "plan_range", "read_range"]
 

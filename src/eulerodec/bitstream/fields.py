@@ -7,8 +7,8 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from eulerodec.bitstream.constants import FIELD, UNKNOWN
-from eulerodec.errors import BitstreamError
+from ..errors import BitstreamError
+from .constants import FIELD, UNKNOWN
 
 __all__ = ["Metadata", "Segment"]
 

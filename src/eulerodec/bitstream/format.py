@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import zlib
 
-from eulerodec.bitstream.constants import (
+from ..errors import BitstreamError
+from .constants import (
     BODY,
     COUNTS,
     CRC,
@@ -24,17 +25,9 @@ from eulerodec.bitstream.constants import (
     UNKNOWN,
     VERSION,
 )
-from eulerodec.bitstream.fields import (
-    SEGMENTS,
-    TABLES,
-    Fields,
-    Segment,
-    pack_segments,
-    parse_segments,
-)
-from eulerodec.bitstream.info import StreamInfo
-from eulerodec.bitstream.source import Source
-from eulerodec.errors import BitstreamError
+from .fields import SEGMENTS, TABLES, Fields, Segment, pack_segments, parse_segments
+from .header import StreamInfo
+from .source import Source
 
 __all__ = ["pack_counts", "pack_header", "pack_packet", "parse_body", "parse_counts", "read_header"]
 

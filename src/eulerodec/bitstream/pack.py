@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from eulerodec.errors import BitstreamError
+from ..errors import BitstreamError
 
 __all__ = ["pack_codes", "packed_size", "unpack_codes"]
 

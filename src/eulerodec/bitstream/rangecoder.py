@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from eulerodec.errors import BitstreamError
+from ..errors import BitstreamError
 
 __all__ = ["TOTAL", "RangeDecoder", "RangeEncoder"]
 

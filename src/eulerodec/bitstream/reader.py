@@ -10,24 +10,15 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from eulerodec.bitstream.coded import decode_packet, frames_of_payload, least_size
-from eulerodec.bitstream.constants import (
-    CODED,
-    COUNTS,
-    CRC,
-    CRITICAL,
-    DATA,
-    END,
-    PACKET,
-    SYNC,
-)
-from eulerodec.bitstream.format import parse_counts, read_header
-from eulerodec.bitstream.info import StreamInfo
-from eulerodec.bitstream.pack import unpack_codes
-from eulerodec.bitstream.records import Damage, Packet
-from eulerodec.bitstream.source import ReadableBytes, Source
-from eulerodec.bitstream.tables import EntropyTables, tables_of
-from eulerodec.errors import BitstreamError
+from ..errors import BitstreamError
+from .constants import CODED, COUNTS, CRC, CRITICAL, DATA, END, PACKET, SYNC
+from .entropy import decode_packet, frames_of_payload, least_size
+from .format import parse_counts, read_header
+from .header import StreamInfo
+from .pack import unpack_codes
+from .records import Damage, Packet
+from .source import ReadableBytes, Source
+from .tables import EntropyTables, tables_of
 
 __all__ = ["EulReader"]
 

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from eulerodec.bitstream.constants import HASH_SIZE
-from eulerodec.bitstream.info import StreamInfo
-from eulerodec.bitstream.rangecoder import TOTAL
-from eulerodec.errors import BitstreamError, WeightsError
+from ..errors import BitstreamError, WeightsError
+from .constants import HASH_SIZE
+from .header import StreamInfo
+from .rangecoder import TOTAL
 
 __all__ = ["TABLES_FILE", "EntropyTables", "add_tables", "load_tables", "tables_of"]
 

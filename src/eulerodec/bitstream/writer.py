@@ -10,13 +10,13 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from eulerodec.bitstream.coded import encode_packet
-from eulerodec.bitstream.constants import CODED, DATA, END, MAX_PACKETS
-from eulerodec.bitstream.format import pack_counts, pack_header, pack_packet
-from eulerodec.bitstream.info import StreamInfo
-from eulerodec.bitstream.pack import pack_codes
-from eulerodec.bitstream.tables import tables_of
-from eulerodec.errors import BitstreamError
+from ..errors import BitstreamError
+from .constants import CODED, DATA, END, MAX_PACKETS
+from .entropy import encode_packet
+from .format import pack_counts, pack_header, pack_packet
+from .header import StreamInfo
+from .pack import pack_codes
+from .tables import tables_of
 
 __all__ = ["EulWriter", "WritableBytes"]
 

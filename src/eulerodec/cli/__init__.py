@@ -1,4 +1,4 @@
-"""The command line: one module per verb, torch imported only by verbs that need it.
+"""The command line: one module per command, torch imported only by commands that need it.
 
 Everything a user can cause ends in one line on standard error and an exit code: 0 done, 2 wrong
 use, 3 bad audio or bad stream, 4 weights missing or not the right ones, 1 anything else (disk,
@@ -28,6 +28,7 @@ from .encode import encode
 from .entropy_tables import entropy_tables
 from .evaluate import evaluate
 from .info import info
+from .pack import pack
 from .rate import rate
 from .train import train
 
@@ -52,11 +53,11 @@ def cli(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for _verb in (
-    encode, decode, info, demo, doctor, train, cut, concat, rate, evaluate, codebooks,
+for _command in (
+    encode, decode, info, demo, doctor, train, pack, cut, concat, rate, evaluate, codebooks,
     entropy_tables,
 ):  # fmt: skip
-    cli.add_command(_verb)
+    cli.add_command(_command)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,8 +8,8 @@ import click
 
 from ..errors import ConfigError
 from ..files import PIPE, is_pipe
-from ._common import Job, Result, check_distinct, run_jobs
-from ._edit import advised, edit, open_stream, tables_option
+from ._common import advised, open_stream, tables_option
+from ._jobs import Job, Result, check_distinct, edit, run_jobs
 from ._progress import FileProgress
 
 

@@ -8,9 +8,10 @@ import click
 
 from ..errors import ConfigError
 from ..files import is_pipe
-from ._common import Job, Result, check_distinct, run_jobs
-from ._edit import Seconds, edit, named, open_stream, sample_range, tables_option
+from ._common import named, open_stream, tables_option
+from ._jobs import Job, Result, check_distinct, edit, run_jobs
 from ._progress import FileProgress
+from ._times import Seconds
 
 
 @click.command()
@@ -36,6 +37,7 @@ def cut(
     is heard. IN may be - for standard input.
     """
     from .. import bitstream
+    from ..audio import sample_range
 
     if as_json and is_pipe(output):
         raise ConfigError("--json and -o - both need standard output")

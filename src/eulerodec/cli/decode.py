@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Iterator
 from fractions import Fraction
@@ -12,10 +11,11 @@ from typing import IO
 import click
 
 from ..errors import BitstreamError, ConfigError, WeightsError
-from ..files import is_pipe, read_bytes
-from ._common import Job, Result, block_option, plan_jobs, run_jobs, weights_options
-from ._edit import Seconds, open_stream
+from ..files import is_pipe
+from ._common import block_option, open_stream, weights_options
+from ._jobs import Job, Result, plan_jobs, run_jobs
 from ._progress import FileProgress
+from ._times import Seconds
 
 
 @click.command()
@@ -67,7 +67,8 @@ def decode(
     if sample_rate is not None:
         audio.check_sample_rate(sample_rate, "--sample-rate")
 
-    from ._load import decode_file, load_codec
+    from ..codec.files import decode_file
+    from ._common import load_codec
 
     codec = load_codec(weights, threads, device)
     stages = None if bitrate is None else codec.n_codebooks_for(bitrate)
@@ -79,9 +80,10 @@ def decode(
         with open_stream(job.source) if part else _open(job.source) as source:
             try:
                 result = decode_file(
-                    codec, source, job, stages=stages, sample_rate=sample_rate,
-                    subtype=subtype, recover=recover, part=part, apply_gain=apply_gain,
-                    block_frames=block_frames, many=len(jobs) > 1, progress=progress,
+                    codec, source, job.source, job.target, n_codebooks=stages,
+                    sample_rate=sample_rate, subtype=subtype, recover=recover, part=part,
+                    apply_gain=apply_gain, block_frames=block_frames,
+                    make_folder=len(jobs) > 1, progress=progress,
                 )  # fmt: skip
             except (BitstreamError, WeightsError) as error:
                 text = str(error).replace("recover=True", "--recover")
@@ -99,20 +101,5 @@ def _open(path: str) -> Iterator[IO[bytes]]:
     if is_pipe(path):
         yield sys.stdin.buffer
         return
-    _check_file(path)
-    with open(path, "rb") as source:
+    with open_stream(path) as source:
         yield source
-
-
-def read_stream(path: str) -> bytes:
-    """The bytes of an ``.eul`` file. Errors: :class:`BitstreamError`, ``OSError``."""
-    if not is_pipe(path):
-        _check_file(path)
-    return read_bytes(path)
-
-
-def _check_file(path: str) -> None:
-    if os.path.isdir(path):
-        raise BitstreamError(f"{path}: it is a directory, an .eul file is needed")
-    if not os.path.exists(path):
-        raise BitstreamError(f"{path}: no such file")

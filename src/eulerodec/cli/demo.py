@@ -19,7 +19,7 @@ def demo(file: str | None, out: str, weights: str | None, as_json: bool) -> None
     .eul files and a picture of spectrograms and phase errors, and prints sizes, quality and speed
     on one CPU thread.
     """
-    from ..demo import run, table
+    from ._demo import run, table
 
     def note(text: str) -> None:
         click.echo(text, err=True)

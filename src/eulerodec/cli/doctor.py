@@ -31,8 +31,8 @@ def doctor(
     sizes. Prints "ok" where all is the same to the bit, "within tolerance" where only rounding
     differs, "failed" otherwise; then the exit code is 1.
     """
-    from .. import doctor as work
-    from ..pretrained import DEFAULT_WEIGHTS
+    from ..codec import selftest as work
+    from ..codec.weights import DEFAULT_WEIGHTS
 
     if write_golden:
         if weights is None:

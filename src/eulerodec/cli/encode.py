@@ -6,7 +6,8 @@ import click
 
 from ..errors import BitstreamError, ConfigError
 from ..files import is_pipe
-from ._common import Job, Result, block_option, plan_jobs, run_jobs, weights_options
+from ._common import block_option, weights_options
+from ._jobs import Job, Result, plan_jobs, run_jobs
 from ._progress import FileProgress
 
 
@@ -86,15 +87,17 @@ def encode(
         raise ConfigError(f"--title or --gain: {error}") from error
     jobs = plan_jobs(inputs, output, suffixes=AUDIO_SUFFIXES, new_suffix=".eul")
 
-    from ._load import encode_file, load_codec
+    from ..codec.files import encode_file
+    from ._common import load_codec
 
     codec = load_codec(weights, threads, device)
     stages = codec.n_codebooks_for(bitrate)  # a wrong bitrate is said once, not for every file
 
     def work(job: Job, progress: FileProgress) -> Result:
         return encode_file(
-            codec, job, stages, beam=beam, packet_frames=packet_frames, entropy=entropy,
-            metadata=metadata, block_frames=block_frames, many=len(jobs) > 1, progress=progress,
+            codec, job.source, job.target, stages, beam=beam, packet_frames=packet_frames,
+            entropy=entropy, metadata=metadata, block_frames=block_frames,
+            make_folder=len(jobs) > 1, progress=progress,
         )  # fmt: skip
 
     ctx.exit(run_jobs(jobs, work, verb="encode", as_json=as_json))

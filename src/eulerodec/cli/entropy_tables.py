@@ -23,7 +23,8 @@ def entropy_tables(
     Use audio that the weights were trained with. Writes entropy.safetensors into the directory of
     the weights; files that were coded with other tables need those.
     """
-    from ..evaluate.entropy import write_tables
+    from ..evaluate.clips import find_clips
+    from ..train.entropy_tables import write_tables
     from ._progress import show_progress
 
     if threads is not None:
@@ -31,5 +32,6 @@ def entropy_tables(
 
         torch.set_num_threads(threads)
     with show_progress(1, "fit") as view:
-        path = write_tables(weights, data, minutes=minutes, steps=steps, progress=view.file("fit"))
+        clips = [clip.path for clip in find_clips(data)[0]]
+        path = write_tables(weights, clips, minutes=minutes, steps=steps, progress=view.file("fit"))
     click.echo(f"{path}  {path.stat().st_size} bytes")

@@ -57,8 +57,8 @@ def evaluate(clips: str | None, out: str, jobs: int, listen: int, **options: Any
       amrwb:12.65 codec2:3.2 lyra:6             ffmpeg, c2enc, --lyra-models
       reference                                 the clip itself: the best a metric can give
     """
-    from ..demo import SAMPLE
     from ..evaluate.evaluation import evaluate as run
+    from ..samples import SAMPLE
     from ._progress import show_progress
 
     with show_progress(1, "evaluate") as view:

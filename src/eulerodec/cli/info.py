@@ -10,8 +10,7 @@ import click
 
 from ..errors import BitstreamError
 from ..files import is_pipe
-from ._common import print_json
-from ._edit import load_weights_tables, named, open_stream
+from ._common import load_weights_tables, named, open_stream, print_json
 
 
 @click.command()
@@ -94,7 +93,7 @@ def _stream_facts(target: str) -> dict[str, Any]:
 
 def _weights_facts(target: str | None) -> dict[str, Any]:
     from ..codec import Codec
-    from ..pretrained import DEFAULT_WEIGHTS, find_weights
+    from ..codec.weights import DEFAULT_WEIGHTS, find_weights
 
     directory = find_weights(target or DEFAULT_WEIGHTS)
     return {"directory": str(directory)} | Codec.from_pretrained(directory).info.to_dict()

@@ -9,8 +9,8 @@ import click
 
 from ..errors import ConfigError
 from ..files import is_pipe
-from ._common import Job, Result, plan_jobs, run_jobs
-from ._edit import edit, named, open_stream, tables_option
+from ._common import named, open_stream, tables_option
+from ._jobs import Job, Result, edit, plan_jobs, run_jobs
 from ._progress import FileProgress
 
 if TYPE_CHECKING:

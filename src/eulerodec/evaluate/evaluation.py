@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
+from .. import __version__, metrics
 from ..errors import ConfigError
 from ..files import PathLike, write_bytes
-from . import metrics, runner, summary, systems, task
+from . import runner, summary, systems, task
 from .align import MAX_LAG_S
 from .clips import SAMPLE_RATE, Clip, find_clips
 from .report import write_report

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import audio
+from .. import audio, metrics
 from ..files import write_bytes
-from . import metrics
 from .align import align
 from .clips import SAMPLE_RATE, Clip, read_clip
 from .systems import System

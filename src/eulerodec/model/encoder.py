@@ -7,14 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..nn import (
-    Clock,
-    ComplexConv1d,
-    History,
-    WidelyLinearConv1d,
-    compress,
-    delay,
-)
+from ..nn import Clock, ComplexConv1d, History, WidelyLinearConv1d, compress, delay
 from .config import ModelConfig
 from .trunk import LEVEL_LEFT, LayerState, Trunk, local_level, scale_channels
 

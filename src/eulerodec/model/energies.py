@@ -16,7 +16,6 @@ bin.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,17 +25,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..nn import Clock, History, band_centres, clip, context, triangles
-from ..quantize import cluster_means, nearest, perplexity
+from ..quantize import perplexity
 
-__all__ = ["EnergyCoder", "EnergyState"]
+__all__ = ["MAX_CORRECTION", "RHO", "EnergyCoder", "EnergyState"]
 
 Array = NDArray[np.float32]
 
 _LEVEL_LEFT = 8  # frames of the past that set the local level
 _KERNEL, _LAYERS = 3, 3
 _MEMORY = 12  # M, frames
-_RHO = 0.6
-_MOST = 2.0  # what a code may correct, +-20 dB
+RHO = 0.6
+MAX_CORRECTION = 2.0  # what a code may correct, +-20 dB
 _FLOOR = 1e-8  # power per bin below which nothing is heard (-104 dB of full scale)
 
 
@@ -220,7 +219,7 @@ class EnergyCoder(nn.Module):
         book, limit, now, past, carry = (
             x.cpu().numpy()
             for x in (
-                self.codebooks[stage] * weight, _MOST * weight, rest.permute(2, 0, 1),
+                self.codebooks[stage] * weight, MAX_CORRECTION * weight, rest.permute(2, 0, 1),
                 history.frames.permute(2, 0, 1), carried,
             )
         )  # fmt: skip
@@ -241,84 +240,8 @@ class EnergyCoder(nn.Module):
         if state:
             vectors = clip(vectors, state.late, state.clock)
         wide = context(vectors, _MEMORY, 0, state.codes[stage] if state else None)
-        powers = _RHO ** torch.arange(_MEMORY, -1, -1, dtype=wide.dtype, device=wide.device)
+        powers = RHO ** torch.arange(_MEMORY, -1, -1, dtype=wide.dtype, device=wide.device)
         return F.conv1d(wide.flatten(0, 1)[:, None], powers[None, None])[:, 0].view_as(vectors)
-
-    # ---- fitting ------------------------------------------------------------------------------
-
-    def fit(
-        self,
-        stage: int,
-        inputs: Sequence[tuple[Tensor, Tensor, Tensor | None]],
-        target: Tensor,
-        steps: int,
-    ) -> Tensor:
-        """Predictor and codebook of a stage from examples; returns the energies it then gives.
-
-        Args:
-            inputs: alternatives (z, pairs, known) for the same n crops; the first is the one that
-                is coded, a quarter of the training sees the others (fewer stages).
-            target: measured energies ``[n, bands, T]``.
-            steps: of training (AdamW, L1 loss on what a frame's error has that rho times the one
-                before has not, rate falling linearly from 2e-3).
-        """
-        net = self.predictors[stage]
-        optimizer = torch.optim.AdamW(net.parameters(), 2e-3)
-        draw = torch.Generator().manual_seed(stage)
-        with torch.enable_grad():
-            for step in range(steps):
-                for group in optimizer.param_groups:
-                    group["lr"] = 2e-3 * min(1.0, (step + 1) / 50) * (1.0 - step / steps)
-                pick = torch.randint(len(target), (32,), generator=draw)
-                other = step % 4 == 3 and len(inputs) > 1
-                which = 1 + step // 4 % (len(inputs) - 1) if other else 0
-                z, pairs, known = (None if x is None else x[pick] for x in inputs[which])
-                assert z is not None and pairs is not None
-                error = target[pick] - self.foretell(stage, z, pairs, known)
-                # what the codes of the frames before cannot make good counts most
-                new = error[..., 1:] - _RHO * error[..., :-1]
-                weight = self.weight[:, None]
-                loss = (new.abs().clamp_max(3.0) * weight).mean()
-                loss = loss + 0.2 * (error.abs().clamp_max(3.0) * weight).mean()
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-        z, pairs, known = inputs[0]
-        rows = [slice(k, k + 128) for k in range(0, len(target), 128)]
-        foretold = torch.cat([
-            self.foretell(stage, z[r], pairs[r], None if known is None else known[r]) for r in rows
-        ]).detach()  # fmt: skip
-        self._fit_codebook(stage, target - foretold)
-        codes, correction = self.search(stage, target, foretold)
-        self.ema_count[stage] = torch.bincount(
-            codes.flatten(), minlength=self.codebooks.shape[1]
-        ).clamp_min(0.1) / codes.numel() * self.codebooks.shape[1]  # fmt: skip
-        return foretold + correction
-
-    def _fit_codebook(self, stage: int, rest: Tensor) -> None:
-        """k-means, first without, then with the loop over the frames."""
-        size, w = self.codebooks.shape[1], self.weight
-
-        def vectors(x: Tensor) -> Tensor:
-            return x.clamp(-_MOST, _MOST).transpose(1, 2).flatten(0, 1)
-
-        x = vectors(rest - _RHO * F.pad(rest, (1, 0))[..., :-1])
-        spread = torch.linspace(0, len(x) - 1, size, device=x.device).long()
-        jitter = torch.Generator().manual_seed(stage)
-        noise = torch.randn(size, self.n_bands, generator=jitter).to(x.device)
-        book = x[spread] + 1e-6 * noise
-        for turn in range(10):
-            if turn >= 4:
-                # what the search really meets: the rest after its own codes
-                self.codebooks[stage] = book
-                index, correction = self.search(stage, rest, torch.zeros_like(rest))
-                carried = correction - self.vectors(stage, index)
-                x = vectors(rest - carried)
-                index = index.flatten()
-            else:
-                index = torch.cat([nearest(part * w, book * w) for part in x.split(8192)])
-            book, _ = cluster_means(x, index, size)
-        self.codebooks[stage] = book
 
     def perplexity(self) -> Tensor:
         """exp(entropy) of each stage's code use, ``[n_stages]``."""
@@ -345,7 +268,7 @@ def _follow(
     vectors = np.concatenate([past, np.zeros_like(rest)])
     codes = np.empty(rest.shape[:2], np.int64)
     corrections = np.empty_like(rest)
-    rho, last = np.float32(_RHO), np.float32(_RHO ** (_MEMORY + 1))
+    rho, last = np.float32(RHO), np.float32(RHO ** (_MEMORY + 1))
     for t, now in enumerate(rest):
         wanted = np.minimum(np.maximum(now - carried, -limit), limit)
         # nearest code, first index on a tie, as in eulerodec.quantize.nearest

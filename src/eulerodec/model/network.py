@@ -27,14 +27,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..nn import STFT, compress
+from ..nn import STFT
 from ..quantize import DEFAULT_BEAM, QuantizerOutput, ResidualVQ, SearchTables
 from .config import ModelConfig
 from .decoder import Decoder
 from .encoder import Encoder
 from .energies import EnergyCoder, EnergyState
-from .transform import set_lapped_transform, set_planar_matrix, typical
-from .trunk import local_level
+from .transform import set_lapped_transform
 
 __all__ = ["EuleroDec", "Latents", "ModelOutput"]
 
@@ -67,10 +66,6 @@ class Latents:
     z: Tensor
     before: list[Tensor]
     vectors: list[Tensor]
-
-
-# Fitting the energies: crops of those that initialize() is given, steps, lower numbers of stages
-_ENERGY_CROPS, _ENERGY_STEPS, _LOWER_STAGES = 2400, 900, (1, 3, 4)
 
 
 class EuleroDec(nn.Module):
@@ -371,72 +366,7 @@ class EuleroDec(nn.Module):
         assert bands is not None
         return codes, bands
 
-    @torch.no_grad()
-    def initialize(self, wavs: Tensor) -> None:
-        """Sets the transform path and the codebooks from audio ``[n, 1, N]``, before training.
-
-        Karhunen-Loeve basis of the compressed lapped transform, k-means codebooks on its latents,
-        and the typical levels by which the network path's inputs and outputs are scaled.
-        """
-        config = self.config
-        right = self.encoder.right
-        specs = [self.stft.analysis(w[:, 0]) for w in wavs.split(16)]
-        scatter = torch.zeros(config.hop_length, config.hop_length, dtype=torch.float64)
-        for spec in specs:
-            pairs = compress(self.encoder.transform(spec), config.latent_exponent)
-            flat = pairs.transpose(1, 2).reshape(-1, pairs.shape[1]).double()
-            scatter += (flat.t() @ flat).cpu()
-        _, basis = torch.linalg.eigh(scatter)
-        basis = basis.flip(-1)[:, : 2 * config.latent_dim]  # strongest first
-        # components 2j and 2j + 1 become re and im of latent j
-        basis = torch.cat([basis[:, 0::2], basis[:, 1::2]], 1).float()
-        set_planar_matrix(self.encoder.select, basis.t())
-        set_planar_matrix(self.decoder.expand, basis)
-
-        z = torch.cat([self.encoder.transform_path(spec) for spec in specs])
-        self.quantizer.fit(z)
-        seen = (compress(spec, config.feature_exponent) for spec in specs)
-        tilt = typical(x / local_level(x, right) for x in seen)
-        scale = typical([z / local_level(z, right)])
-        for module in (self.encoder, self.decoder):
-            module.tilt.copy_(tilt)
-            module.latent_scale.copy_(scale)
-        self.fit_energies(wavs[:: max(1, len(wavs) // _ENERGY_CROPS)])
-
-    @torch.no_grad()
-    def fit_energies(self, wavs: Tensor) -> None:
-        """Sets predictors and codebooks of the energy stages from audio ``[n, 1, N]``.
-
-        The latents and their codebooks must be what they will be.
-        """
-        if self.energies is None:
-            return
-        codes, targets = [], []
-        for wav in wavs.split(16):
-            spec = self.stft.analysis(wav[:, 0])
-            codes.append(self.quantizer.encode(self.encoder(spec)))
-            targets.append(self.energies.measure(spec))
-        target = torch.cat(targets)
-
-        def coded(stages: int) -> tuple[Tensor, Tensor]:
-            z = [self.quantizer.decode(c[:, :stages]) for c in codes]
-            return torch.cat(z), torch.cat([self.decoder.pairs(part) for part in z])
-
-        level = _level(coded(self.quantizer.n_codebooks)[1])
-        self.energies.typical.copy_((target - level).mean((0, 2)))
-        known = None
-        for k, position in enumerate(self.config.energy_stages):
-            # the first also has to foretell at lower rates
-            lower = _LOWER_STAGES if k == 0 else ()
-            inputs = [(*coded(n), known) for n in (position - k, *lower)]
-            known = self.energies.fit(k, inputs, target, _ENERGY_STEPS)
-
 
 def _insert(codes: Tensor, position: int, code: Tensor) -> Tensor:
     """Codes ``[B, K, T]`` with one more stage ``[B, T]`` at a position."""
     return torch.cat([codes[:, :position], code[:, None], codes[:, position:]], 1)
-
-
-def _level(pairs: Tensor) -> Tensor:
-    """log10 of the mean power of planar ``[B, 2C, T]``, ``[B, 1, T]``."""
-    return (2.0 * pairs.square().mean(1, keepdim=True) + 1e-9).log10()

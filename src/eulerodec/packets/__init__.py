@@ -10,9 +10,9 @@
 from __future__ import annotations
 
 from .jitter import JitterBuffer, ReceiverStats
-from .network import burst_loss, gilbert_elliott, reorder, uniform_loss
 from .receiver import PacketDecoder
 from .sender import PacketEncoder
+from .simulate import burst_loss, gilbert_elliott, reorder, uniform_loss
 from .wire import HEADER_SIZE, MAX_FRAMES, Packet, pack_packet, parse_packet
 
 __all__ = [

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from ..codec import Codec
-from ..concealment import LOST
+from ..codec.concealment import LOST
+from ..codec.streaming import LIVE_BLOCK_FRAMES
 from ..errors import ConfigError, PacketError
-from ..streaming import LIVE_BLOCK_FRAMES
 from .jitter import JitterBuffer, ReceiverStats
 from .wire import Packet, parse_packet, signed
 

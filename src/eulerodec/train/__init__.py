@@ -6,9 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from eulerodec.train.cache import open_cache, pack
-    from eulerodec.train.loop import Result, run
-    from eulerodec.train.recipe import Recipe, load_recipe
+    from .cache import open_cache, pack
+    from .loop import Result, run
+    from .recipe import Recipe, load_recipe
 
 __all__ = ["Recipe", "Result", "load_recipe", "open_cache", "pack", "run"]
 
@@ -25,4 +25,4 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    return getattr(import_module(f".{_HOME[name]}", __name__), name)

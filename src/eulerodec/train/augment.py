@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from eulerodec.train.recipe import AugmentConfig
+from .recipe import AugmentConfig
 
 __all__ = ["Spectral", "augment", "plan_spectral", "resample_filter"]
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eulerodec.errors import AudioError, ConfigError, TrainingError
+from ..errors import AudioError, ConfigError, TrainingError
 
 __all__ = ["Cache", "Item", "default_cache_dir", "is_cache", "open_cache", "pack", "synthesize"]
 

@@ -16,9 +16,9 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from eulerodec.errors import TrainingError, WeightsError
-from eulerodec.files import atomic_output
-from eulerodec.train.optim import WeightAverage
+from ..errors import TrainingError, WeightsError
+from ..files import atomic_output
+from .optim import WeightAverage
 
 __all__ = ["CHECKPOINT", "Progress", "load_checkpoint", "load_weights", "save_checkpoint"]
 

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from eulerodec.errors import ConfigError, TrainingError
-from eulerodec.train.augment import augment
-from eulerodec.train.cache import (
+from ..errors import ConfigError, TrainingError
+from .augment import augment
+from .cache import (
     SAMPLE_RATE,
     Cache,
     Item,
@@ -29,7 +29,7 @@ from eulerodec.train.cache import (
     pack,
     synthesize,
 )
-from eulerodec.train.recipe import AugmentConfig, DataConfig, nearest
+from .recipe import AugmentConfig, DataConfig, nearest
 
 __all__ = ["Batch", "Crops", "load_data", "prefetch", "sample_stages", "split"]
 

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from eulerodec.errors import ConfigError
+from ..errors import ConfigError
 
 __all__ = ["World"]
 

@@ -10,11 +10,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from eulerodec import pretrained
-from eulerodec.train.cache import Cache
-from eulerodec.train.logs import Reporter, plot_log
-from eulerodec.train.setup import State
-from eulerodec.train.validate import validate
+from ..codec.weights import save_weights
+from .cache import Cache
+from .logs import Reporter, plot_log
+from .setup import State
+from .validate import validate
 
 
 def finish(
@@ -41,7 +41,7 @@ def finish(
         "validation": {k: round(v, 4) for k, v in scores.items()},
         "data": _data_summary(data),
     }
-    pretrained.save(
+    save_weights(
         state.out, cast(Any, state.average.model), name=recipe.train.name, about=facts, half=True
     )
     (state.out / "training.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")

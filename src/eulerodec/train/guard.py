@@ -18,9 +18,9 @@ def restore_buffers(model: nn.Module, good: nn.Module) -> list[str]:
     reached them before the loss told. Returns the names of the buffers that were bad.
     """
     bad = [name for name, buffer in model.named_buffers() if not finite(buffer)]
-    twins = dict(good.named_modules())
+    sources = dict(good.named_modules())
     for owner in {name.rpartition(".")[0] for name in bad}:
-        source = dict(twins[owner].named_buffers(recurse=False))
+        source = dict(sources[owner].named_buffers(recurse=False))
         for name, buffer in model.get_submodule(owner).named_buffers(recurse=False):
             buffer.copy_(source[name])
     return bad

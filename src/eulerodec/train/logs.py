@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from eulerodec.train.recipe import TrainConfig
+from .recipe import TrainConfig
 
 __all__ = ["CsvLog", "Reporter", "plot_log"]
 

@@ -17,39 +17,30 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from eulerodec.errors import TrainingError
-from eulerodec.train.checkpoint import (
-    CHECKPOINT,
-    Progress,
-    load_checkpoint,
-    load_weights,
-    restore,
-)
-from eulerodec.train.data import Crops, prefetch, sample_stages, split
-from eulerodec.train.distributed import World
-from eulerodec.train.finish import finish
-from eulerodec.train.guard import first_nonfinite, restore_buffers
-from eulerodec.train.logs import Reporter
-from eulerodec.train.optim import (
-    WeightAverage,
-    frozen_prefixes,
-    make_optimizer,
-    schedule,
-    set_frozen,
-    set_lr,
-)
-from eulerodec.train.recipe import Recipe, load_recipe, with_changes
-from eulerodec.train.setup import (
+from ..errors import TrainingError
+from ..model.fit import initialize as initialize_codec
+from .checkpoint import CHECKPOINT, Progress, load_checkpoint, load_weights, restore
+from .data import Crops, prefetch, sample_stages, split
+from .distributed import World
+from .finish import finish
+from .guard import first_nonfinite, restore_buffers
+from .logs import Reporter
+from .optim import WeightAverage, frozen_prefixes, make_optimizer, schedule, set_frozen, set_lr
+from .recipe import Recipe, load_recipe, with_changes
+from .setup import (
+    Build,
+    Initialize,
     Loss,
     State,
+    build_codec,
     build_model,
     check_same_model,
     configure_torch,
-    initialize,
+    initialize_model,
     open_data,
     validation_crops,
 )
-from eulerodec.train.validate import validate
+from .validate import validate
 
 __all__ = ["Result", "run"]
 
@@ -74,7 +65,8 @@ def run(
     time_limit: float | None = None,
     overrides: Sequence[str] = (),
     quiet: bool = False,
-    model: nn.Module | None = None,
+    build: Build = build_codec,
+    initialize: Initialize | None = initialize_codec,
     loss: Loss | None = None,
 ) -> Result:
     """Train as a recipe says; under ``torchrun``, one call per process.
@@ -88,7 +80,9 @@ def run(
             optimiser state.
         time_limit: minutes of training, parts before a resume included; replaces the recipe's.
         overrides: ``section.key=value``, as on the command line (for a recipe given by path).
-        model, loss: use these objects instead of building them from ``[model]`` and ``[loss]``.
+        build: makes the model from the recipe's ``[model]``.
+        initialize: sets a new model from crops of the data, in place; None for nothing.
+        loss: used instead of the one of ``[loss]``.
 
     Raises:
         ConfigError: the recipe is wrong or there is no data.
@@ -111,7 +105,7 @@ def run(
         configure_torch(recipe, world)
         if world.first:
             out.mkdir(parents=True, exist_ok=True)
-        model, loss = build_model(recipe, model, loss, world)
+        model, loss = build_model(recipe, build, loss, world)
         train_data, val_data = split(open_data(recipe, world, quiet), recipe.data)
         stages = sample_stages(recipe.train.stage_probs, int(getattr(model, "n_codebooks", 12)))
         crops = Crops(train_data, recipe.data, recipe.augment, stages, rank=world.rank)
@@ -120,8 +114,8 @@ def run(
         state = load_checkpoint(saved) if saved.exists() else None
         if state is None and init_from is not None:
             load_weights(init_from, model)
-        elif state is None and world.first and recipe.train.init_crops:
-            initialize(model, crops, recipe.train.init_crops, world.device)
+        elif state is None and initialize and world.first and recipe.train.init_crops:
+            initialize_model(model, initialize, crops, recipe.train.init_crops, world.device)
         world.join()  # from here on the processes talk to each other
         world.broadcast(model)
         average = WeightAverage(model, recipe.train.ema_decay)

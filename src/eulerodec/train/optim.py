@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from eulerodec.errors import ConfigError
-from eulerodec.train.recipe import OptimConfig, nearest
+from ..errors import ConfigError
+from .recipe import OptimConfig, nearest
 
 __all__ = ["WeightAverage", "make_optimizer", "schedule", "set_frozen", "set_lr"]
 
@@ -142,7 +142,7 @@ def _float_state(model: nn.Module) -> dict[str, Tensor]:
 
 
 def copy_buffers(source: nn.Module, target: nn.Module, *, integers_only: bool = False) -> None:
-    """Copy buffers (counters and flags only, if so asked) from one model to its twin."""
+    """Copy buffers (counters and flags only, if so asked) from one model to its copy."""
     theirs = dict(source.named_buffers())
     for name, buffer in target.named_buffers():
         if not (integers_only and buffer.is_floating_point()):

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from eulerodec.errors import ConfigError
+from ..errors import ConfigError
 
 __all__ = ["AugmentConfig", "DataConfig", "OptimConfig", "Recipe", "TrainConfig", "load_recipe"]
 
@@ -130,7 +130,7 @@ class TrainConfig:
     )
     """Probability of each number of stages per item; ``other`` is shared by all not named."""
     init_crops: int = 2000
-    """Training crops for ``model.initialize`` before the first step; 0 = do not call it. K-means of
+    """Training crops for setting the model from data before the first step; 0 = do not. K-means of
     2048 codes wants about 200 000 frames, which is 2000 crops of 1 s."""
     checkpoint_minutes: float = 10.0
     val_every: int = 1000

@@ -11,15 +11,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from eulerodec.errors import ConfigError, TrainingError
-from eulerodec.train.cache import Cache
-from eulerodec.train.checkpoint import CHECKPOINT, Progress, save_checkpoint
-from eulerodec.train.data import VAL_STEP, Crops, load_data
-from eulerodec.train.distributed import World
-from eulerodec.train.optim import WeightAverage
-from eulerodec.train.recipe import Recipe, build
+from ..errors import ConfigError, TrainingError
+from ..model import EuleroDec, ModelConfig
+from .cache import Cache
+from .checkpoint import CHECKPOINT, Progress, save_checkpoint
+from .data import VAL_STEP, Crops, load_data
+from .distributed import World
+from .losses import LossConfig, ReconstructionLoss
+from .optim import WeightAverage
+from .recipe import Recipe
+from .recipe import build as from_table
 
 Loss = Callable[[Tensor, Tensor], tuple[Tensor, dict[str, Tensor]]]
+Build = Callable[[dict[str, Any]], nn.Module]  # from a recipe's [model]
+Initialize = Callable[[Any, Tensor], None]  # sets a model from audio [n, 1, N]
 
 
 @dataclass
@@ -55,19 +60,19 @@ def configure_torch(recipe: Recipe, world: World) -> None:
         torch.backends.cudnn.allow_tf32 = recipe.train.tf32
 
 
-def build_model(
-    recipe: Recipe, model: nn.Module | None, loss: Loss | None, world: World
-) -> tuple[nn.Module, Loss]:
-    if model is None:
-        from eulerodec.twins import build_model as from_config
+def build_codec(values: dict[str, Any]) -> nn.Module:
+    """The codec's network from a recipe's ``[model]``."""
+    return EuleroDec(ModelConfig.from_dict(values))
 
-        torch.manual_seed(recipe.train.seed)
-        model = from_config(recipe.model)
+
+def build_model(
+    recipe: Recipe, build: Build, loss: Loss | None, world: World
+) -> tuple[nn.Module, Loss]:
+    torch.manual_seed(recipe.train.seed)
+    model = build(recipe.model)
     if loss is not None:
         return model.to(world.device), loss
-    from eulerodec.losses import LossConfig, ReconstructionLoss
-
-    config = build(LossConfig, recipe.loss, "[loss]")
+    config = from_table(LossConfig, recipe.loss, "[loss]")
     return model.to(world.device), ReconstructionLoss(config).to(world.device)
 
 
@@ -78,18 +83,18 @@ def open_data(recipe: Recipe, world: World, quiet: bool) -> list[Cache]:
     ):
         raise ConfigError(
             "several processes need packed audio: run "
-            "`python -m eulerodec.train --pack CACHE --data FOLDER` once and give --data CACHE"
+            "`eulerodec pack FOLDER --out CACHE` once and give --data CACHE"
         )
     return load_data(recipe.data, quiet=quiet)
 
 
-def initialize(model: nn.Module, crops: Crops, count: int, device: torch.device) -> None:
-    """Let the model fit its first transform and codebooks to data, if it knows how."""
-    initialize = getattr(model, "initialize", None)
-    if initialize is not None:
-        torch.manual_seed(crops.config.seed)
-        with torch.no_grad():
-            initialize(torch.from_numpy(crops.fitting(count)).to(device))
+def initialize_model(
+    model: nn.Module, initialize: Initialize, crops: Crops, count: int, device: torch.device
+) -> None:
+    """Set the model's first transform and codebooks from ``count`` crops."""
+    torch.manual_seed(crops.config.seed)
+    with torch.no_grad():
+        initialize(model, torch.from_numpy(crops.fitting(count)).to(device))
 
 
 def validation_crops(

@@ -7,22 +7,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-__all__ = ["log_mel", "mel_filters", "si_sdr", "validate"]
+from ..metrics import si_sdr
 
-
-def si_sdr(estimate: Tensor, target: Tensor) -> Tensor:
-    """Scale-invariant signal-to-distortion ratio in dB, [..., N] -> [...].
-
-    Le Roux et al., "SDR - half-baked or well done?", ICASSP 2019, with the means removed.
-    """
-    estimate = estimate - estimate.mean(-1, keepdim=True)
-    target = target - target.mean(-1, keepdim=True)
-    scale = (estimate * target).sum(-1, keepdim=True) / target.square().sum(-1, keepdim=True).clamp(
-        min=1e-9
-    )
-    signal = (scale * target).square().sum(-1)
-    noise = (estimate - scale * target).square().sum(-1)
-    return 10 * torch.log10(signal.clamp(min=1e-9) / noise.clamp(min=1e-9))
+__all__ = ["log_mel", "mel_filters", "validate"]
 
 
 def mel_filters(n_mels: int, n_fft: int, sample_rate: int) -> Tensor:
@@ -40,6 +27,12 @@ def log_mel(wave: Tensor, sample_rate: int = 24000) -> Tensor:
     window = torch.hann_window(1024, device=wave.device)
     spec = torch.stft(wave, 1024, 256, window=window, pad_mode="constant", return_complex=True)
     return (mel_filters(64, 1024, sample_rate).to(wave.device) @ spec.abs()).clamp(min=1e-4).log10()
+
+
+def _si_sdr(audio: Tensor, target: Tensor) -> Tensor:
+    """SI-SDR of each row in dB, [B, N] -> [B]."""
+    pairs = zip(target.cpu(), audio.cpu(), strict=True)
+    return torch.tensor([si_sdr(t.numpy(), a.numpy()) for t, a in pairs], dtype=torch.float64)
 
 
 @torch.no_grad()
@@ -63,7 +56,7 @@ def validate(
             n_codebooks = None if k is None else torch.full((len(wav),), k, device=wav.device)
             out = model(wav, n_codebooks=n_codebooks, quantize=k is not None)
             audio = out.audio[:, 0].float()
-            scores.setdefault(f"val_si_sdr_{name}", []).append(si_sdr(audio, target))
+            scores.setdefault(f"val_si_sdr_{name}", []).append(_si_sdr(audio, target))
             if k is not None:
                 mel = (log_mel(audio) - log_mel(target)).abs().mean((1, 2))
                 scores.setdefault(f"val_mel_{name}", []).append(mel)

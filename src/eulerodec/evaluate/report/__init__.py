@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ...files import write_bytes
+from ...metrics import METRICS
 from ..clips import Clip
-from ..metrics import METRICS
 from ..summary import Stat, failures
 from ..task import Row, audio_name
 from . import listen, plots, tables

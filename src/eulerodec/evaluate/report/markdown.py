@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..metrics import METRICS
+from ...metrics import METRICS
 from ..summary import Stat
 
 __all__ = ["SHOWN", "page", "table"]

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from ..metrics import METRICS, Metric
+from ...metrics import METRICS, Metric
 from ..summary import Stat
 
 __all__ = ["bars", "family", "rate_quality"]

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ...metrics import METRICS, select
 from .. import published
-from ..metrics import METRICS, select
 from ..summary import Failure, Stat
 
 __all__ = ["differences", "escape", "facts", "failed", "meanings", "means", "public", "table"]

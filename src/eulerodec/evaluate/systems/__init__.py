@@ -10,9 +10,10 @@ from pathlib import Path
 
 from ...errors import ConfigError, WeightsError
 from .base import Absent, Coded, Spec, System
+from .eulerodec import EuleroDecSystem
 from .lyra import Lyra
 from .opus import Opus
-from .own import Own, Reference
+from .reference import Reference
 from .speech import AmrWb, Codec2
 
 __all__ = ["Absent", "Coded", "Spec", "System", "build", "parse", "parse_list"]
@@ -81,7 +82,7 @@ def build(spec: Spec, *, lyra_models: Path | None = None) -> System:
     if spec.kind in PEERS:
         return PEERS[spec.kind](spec)
     try:
-        return Own(spec)
+        return EuleroDecSystem(spec)
     except WeightsError as error:
         if spec.kind == "eulerodec" or Path(spec.kind).is_dir():
             raise

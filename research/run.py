@@ -1,0 +1,100 @@
+"""Trains and scores every recipe of the study with every seed; goes on where it was stopped."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from eulerodec.errors import ConfigError
+from eulerodec.evaluate.clips import Clip, find_clips
+from eulerodec.files import write_bytes
+from research.score import load_variant, read_middle, score_clips, summarise_model
+from research.variants import build_model, initialize
+
+__all__ = ["run_study"]
+
+SCORES, FACTS = "scores.csv", "facts.json"
+SECONDS = 3.0  # of each clip
+
+
+def run_study(
+    recipes: Path,
+    variants: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    data: Sequence[str],
+    clips: str,
+    per_set: int,
+    out: Path,
+    overrides: Sequence[str] = (),
+) -> None:
+    """One folder ``VARIANT-SEED`` per run below ``out``; finished ones are left as they are.
+
+    A seed sets the initial weights and the crops, so all variants see the same crops of a seed in
+    the same order. Seeds come one after the other: whatever is finished compares all variants.
+
+    ``overrides``: settings for all of them, ``section.key=value``.
+
+    Errors: :class:`ConfigError` for a recipe that is not there, and whatever training raises.
+    """
+    from eulerodec.train import run
+
+    for variant in variants:
+        if not (recipes / f"{variant}.toml").is_file():
+            raise ConfigError(f"no recipe {variant}.toml in {recipes}; see --recipes, --variants")
+    found, _ = find_clips(clips, per_set)
+    for seed in seeds:
+        for variant in variants:
+            folder = out / f"{variant}-{seed}"
+            if not (folder / "training.json").is_file():
+                print(f"{folder.name}: training", flush=True)
+                result = run(
+                    recipes / f"{variant}.toml",
+                    out=folder,
+                    data=data,
+                    resume=True,
+                    overrides=[f"train.seed={seed}", f"data.seed={seed}", *overrides],
+                    quiet=True,
+                    build=build_model,
+                    initialize=initialize,
+                )
+                if result.reason == "signal":
+                    (folder / "training.json").unlink(missing_ok=True)  # go on from the checkpoint
+                    return
+            if not (folder / FACTS).is_file():
+                _score(folder, found)
+                (folder / "checkpoint.pt").unlink(missing_ok=True)
+
+
+def _score(folder: Path, clips: Sequence[Clip]) -> None:
+    model = load_variant(folder)
+    rows = score_clips(model, clips, SECONDS)
+    write_csv(folder / SCORES, rows)
+    shortest = [read_middle(clip, 1.0) for clip in clips[:: max(1, len(clips) // 4)]]
+    wavs = [torch.from_numpy(w) for w in shortest if len(w) == 24_000]
+    facts = summarise_model(model, torch.stack(wavs)[:, None])
+    text = json.dumps({k: round(v, 6) for k, v in facts.items()}, indent=2)
+    write_bytes(folder / FACTS, text.encode())
+    sdr = [r["si_sdr"] for r in rows if r["stages"] == 12 and "si_sdr" in r]
+    print(f"{folder.name}: SI-SDR {sum(sdr) / len(sdr):.2f} dB, 12 stages", flush=True)
+
+
+def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Rows with the union of their columns; what a row does not have stays empty."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_bytes(path, text.getvalue().encode())
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))

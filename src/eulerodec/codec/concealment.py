@@ -1,0 +1,125 @@
+"""Concealment of lost latent frames by repeating the last pitch period, with a fade to silence.
+
+Works on quantised latents, before the decoder network, whose context smooths the joins.  At the
+first lost frame the signal of the last frames is made by the decoder's transform path alone, and
+the period of L samples with the largest normalised correlation
+
+    c(L) = <x_n, x_{n-L}> / (|x_n| |x_{n-L}|),   n over the last WINDOW_S seconds,
+
+(of nearly equal ones the shortest) is repeated (waveform substitution: Goodman et al. 1986, IEEE
+TASSP 34(6); ITU-T G.711 Appendix I), sqrt(c) times as loud: the less periodic the signal was, the
+less a repetition is worth.  It stays for HOLD_S, falls linearly to silence at FADE_S, and the
+encoder's transform path turns it into latents.  Nothing that comes later is needed, so there is no
+delay, and everything is counted in frames: a stream and a file give the same.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import groupby
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..model import EuleroDec, Latents
+
+__all__ = ["LOST", "Concealer", "ConcealmentState"]
+
+LOST = -1  # stands for a code that did not arrive
+
+HOLD_S, FADE_S = 0.01, 0.12  # seconds of loss until the fade starts, and until silence
+WINDOW_S = 0.02
+PITCH_HZ = (50, 300)
+
+
+@dataclass
+class ConcealmentState:
+    """What the concealer knows of a stream. A new one is a reset.
+
+    ``past``: the last latents, planar [B, 2D, n]. ``plan``: latents for the present gap, None
+    outside of one. ``used``: frames of the gap so far.
+    """
+
+    past: Tensor | None = None
+    plan: Tensor | None = None
+    used: int = 0
+
+
+class Concealer:
+    """Replaces lost frames of planar latents; see the module for how."""
+
+    def __init__(self, model: EuleroDec) -> None:
+        self._model = model
+        rate, hop = model.sample_rate, model.hop_length
+        self._shortest, self._longest = (round(rate / hertz) for hertz in reversed(PITCH_HZ))
+        self._window = round(WINDOW_S * rate)
+        # n frames make n - 1 hops of signal: the first and the last lack their partner
+        self._n_past = 1 + math.ceil((self._window + self._longest) / hop)
+        self._n_plan = math.ceil(FADE_S * rate / hop)
+        time = torch.arange((self._n_plan + 1) * hop, device=model.stft.window.device) / rate
+        self._fade = ((FADE_S - time) / (FADE_S - HOLD_S)).clamp(0.0, 1.0)
+
+    def __call__(self, latents: Latents, lost: list[bool], state: ConcealmentState) -> Latents:
+        """The next latents of a stream, of t frames, without their lost frames.
+
+        ``lost``: one flag for each of the t frames, for all items alike.  Energies need nothing of
+        their own: they are foretold from the latents, as they always are.
+        """
+        z = latents.z
+        past = z.new_zeros(*z.shape[:2], self._n_past) if state.past is None else state.past
+        if any(lost):
+            z = z.clone()
+        at = 0
+        for gone, run in groupby(lost):
+            start, at = at, at + len(list(run))
+            if gone:
+                if state.plan is None:
+                    state.plan, state.used = self._extrapolate(past), 0
+                planned = state.plan[..., state.used : state.used + at - start]
+                z[..., start:at] = F.pad(planned, (0, at - start - planned.shape[-1]))
+                state.used += at - start
+            else:
+                state.plan = None
+            past = torch.cat([past, z[..., start:at]], -1)[..., -self._n_past :]
+        state.past = past
+        if not any(lost):
+            return latents
+        gone = torch.tensor(lost, device=z.device)
+        return Latents(
+            z,
+            [torch.where(gone, z, before) for before in latents.before],
+            [torch.where(gone, 0.0, vectors) for vectors in latents.vectors],
+        )
+
+    def _extrapolate(self, past: Tensor) -> Tensor:
+        """Latents that go on after ``past`` and fade out, planar [B, 2D, n_plan]."""
+        model, hop = self._model, self._model.hop_length
+        decoder = model.decoder
+        wav = model.stft.overlap_add(decoder.transform(decoder.pairs(past)))[:, hop:-hop]
+        lag, correlation = self._pitch(wav)
+        n = len(self._fade)
+        ahead = torch.arange(n, device=wav.device) % lag[:, None]  # [B, n], within the period
+        wav = wav.gather(1, wav.shape[1] - lag[:, None] + ahead)
+        wav = wav * self._fade * correlation.clamp_min(0.0).sqrt()[:, None]
+        z = model.encoder.transform_path(model.stft.transform(wav))
+        # never louder than what was there, whatever the weights
+        loudest = past.square().sum(1).amax(-1).sqrt()
+        norm = z.square().sum(1, keepdim=True).sqrt()
+        return z * (loudest[:, None, None] / norm.clamp_min(1e-12)).clamp_max(1.0)
+
+    def _pitch(self, wav: Tensor) -> tuple[Tensor, Tensor]:
+        """Period in samples, int64 [B], at the end of ``wav`` [B, n], and its correlation [B]."""
+        window, longest = self._window, self._longest
+        wav = wav.double()
+        now = wav[:, -window:]
+        # earlier[:, j] starts longest - j samples before ``now``
+        earlier = wav[:, -window - longest : -self._shortest].unfold(1, window, 1)
+        product = (earlier * now[:, None]).sum(-1)
+        power = earlier.square().sum(-1) * now.square().sum(-1, keepdim=True)
+        correlation = product / (power.sqrt() + 1e-9)
+        lags = torch.arange(longest, self._shortest - 1, -1, device=wav.device)
+        # multiples of a period differ by rounding only: a small bias takes the shortest
+        index = (correlation - 1e-3 * lags / longest).argmax(1, keepdim=True)
+        return lags[index[:, 0]], correlation.gather(1, index)[:, 0].float()

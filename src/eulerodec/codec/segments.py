@@ -1,0 +1,152 @@
+"""The codes of a file to audio, as they come: exact lengths, and files made of parts.
+
+A file may consist of segments, which are decoded one by one and give a part of their audio each
+(:class:`eulerodec.bitstream.Segment`). Any other file is one segment, whose length may only be
+known at its end.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import audio
+from ..bitstream import StreamInfo
+from ..errors import BitstreamError
+from ..model import EuleroDec
+from .streaming import BLOCK_FRAMES, StreamDecoder
+
+__all__ = ["FileDecoder"]
+
+
+class FileDecoder:
+    """Decodes one file: :meth:`push` its codes in order, then :meth:`finish`.
+
+    - ``info``: its header, whose sample counts may be open
+    - ``n_codebooks``: stages of the codes that are pushed
+    - ``sample_rate``: of the audio, Hz
+    - ``apply_gain``: multiply the audio by the gain in the header
+
+    Memory does not grow with the file. Errors: :class:`BitstreamError`.
+    """
+
+    def __init__(
+        self,
+        model: EuleroDec,
+        info: StreamInfo,
+        n_codebooks: int,
+        sample_rate: int,
+        block_frames: int = BLOCK_FRAMES,
+        *,
+        apply_gain: bool = False,
+    ) -> None:
+        self.info = info
+        self.n_frames = 0
+        self._model = model
+        self._rate = sample_rate
+        self._gain = info.metadata.gain if apply_gain else 1.0
+        self._decoder = StreamDecoder(
+            model,
+            n_codebooks,
+            n_channels=info.n_channels,
+            sample_rate=sample_rate,
+            block_frames=block_frames,
+        )
+        self._at = 0  # segments that are done
+        self._frames = self._given = 0  # of the present segment: frames in, samples out
+
+    @property
+    def n_output(self) -> int | None:
+        """Samples per channel of all the audio, None if the header leaves it open."""
+        info = self.info
+        if info.n_samples is None or info.n_input_samples is None:
+            return None
+        counts = [(s.n_samples, s.n_input_samples) for s in info.segments]
+        return sum(self._count(*c) for c in counts or [(info.n_samples, info.n_input_samples)])
+
+    def push(self, codes: np.ndarray | Tensor) -> Tensor:
+        """The next codes, integers [C, K, t] -> audio float32 [C, n]."""
+        rest = torch.as_tensor(codes)
+        self.n_frames += rest.shape[-1]
+        parts = [torch.zeros(self.info.n_channels, 0)]
+        while rest.shape[-1]:
+            room = self._room()
+            if room == 0:  # frames after the last segment mean nothing
+                break
+            parts.append(self._keep(self._decoder.push(rest[..., :room])))
+            taken = min(rest.shape[-1], room)
+            self._frames += taken
+            rest = rest[..., taken:]
+            if self.info.segments and taken == room:
+                parts.append(self._end_segment())
+        return torch.cat(parts, 1) * self._gain
+
+    def finish(self, info: StreamInfo, damaged: bool = False) -> Tensor:
+        """The rest of the audio. ``info``: the header with the counts that are known now.
+
+        ``damaged``: the file may end early. Errors: :class:`BitstreamError` if a file that is not
+        damaged has fewer frames than its samples need.
+        """
+        if self.info.segments:
+            cut = self._at < len(self.info.segments)
+            if cut and not damaged:
+                raise BitstreamError(f"the file ends after {self.n_frames} frames, inside a part")
+            if not (cut and self._frames):
+                return torch.zeros(info.n_channels, 0)
+            return self._end_segment() * self._gain
+        n_samples, n_input = decodable(self._model, info, self.n_frames, damaged)
+        n_output = self._count(n_samples, n_input)
+        return self._decoder.flush(n_samples, n_output) * self._gain
+
+    def _room(self) -> int:
+        """Frames that the present segment still takes."""
+        if self._at < len(self.info.segments):
+            return self.info.segments[self._at].n_frames - self._frames
+        if self.info.segments:
+            return 0
+        n_samples = self.info.n_samples
+        most = 1 << 62 if n_samples is None else self._model.n_frames(n_samples)
+        return max(most - self._frames, 0)
+
+    def _end_segment(self) -> Tensor:
+        info, rates = self.info, (self.info.sample_rate, self.info.input_sample_rate)
+        segment = info.segments[self._at].capped(self._frames, info.hop_length, rates)
+        # all of the audio up to n_decoded; what is not kept is cut off here
+        wav = self._keep(self._decoder.flush(segment.n_decoded))
+        self._decoder.reset()
+        self._at += 1
+        self._frames = self._given = 0
+        return wav
+
+    def _keep(self, wav: Tensor) -> Tensor:
+        """The part of the next samples of a segment that is kept."""
+        if not self.info.segments:
+            return wav
+        segment = self.info.segments[self._at]
+        start = self._count(segment.skip_samples, segment.skip_input_samples)
+        stop = start + self._count(segment.n_samples, segment.n_input_samples)
+        first, self._given = self._given, self._given + wav.shape[1]
+        return wav[:, max(start - first, 0) : max(stop - first, 0)]
+
+    def _count(self, n_samples: int, n_input_samples: int) -> int:
+        """A number of samples at the rate of the output, from those at the file's two rates."""
+        if self._rate == self.info.input_sample_rate:
+            return n_input_samples
+        if self._rate == self.info.sample_rate:
+            return n_samples
+        return audio.resampled_length(n_input_samples, self.info.input_sample_rate, self._rate)
+
+
+def decodable(model: EuleroDec, info: StreamInfo, n_frames: int, damaged: bool) -> tuple[int, int]:
+    """Samples at the model's and at the input's rate that ``n_frames`` frames give."""
+    n_samples, n_input = info.capped_counts(n_frames)
+    if model.n_frames(n_samples) <= n_frames:
+        return n_samples, n_input
+    if not damaged:
+        raise BitstreamError(
+            f"{n_samples} samples take {model.n_frames(n_samples)} frames, the file has {n_frames}"
+        )
+    # The last frame only overlaps with one that is lost.
+    n_samples = max(n_frames - 1, 0) * model.hop_length
+    return n_samples, n_samples * info.input_sample_rate // info.sample_rate

@@ -1,0 +1,383 @@
+"""Encoder and decoder for streams: chunks of any size in, what is complete comes out.
+
+The network runs on blocks of a fixed number of frames, counted from the start of the stream,
+whatever the chunks: so not even a rounding depends on them. Every layer keeps the few frames of the
+past it needs (:mod:`eulerodec.nn.history`) and nothing is computed twice. Whole recordings take the
+same way, block after block in constant memory, so they have the same codes as a stream.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from .. import audio
+from ..errors import AudioError, BitstreamError, ConfigError
+from ..model import DecoderState, EncoderState, EnergyState, EuleroDec
+from ..nn import Clock, History, delay, frozen, prepare_weights
+from ..quantize import DEFAULT_BEAM
+from .concealment import LOST, Concealer, ConcealmentState
+
+__all__ = [
+    "BLOCK_FRAMES",
+    "FILE_BLOCK_FRAMES",
+    "LIVE_BLOCK_FRAMES",
+    "StreamDecoder",
+    "StreamEncoder",
+    "buffering_s",
+    "checked_samples",
+    "file_block_frames",
+]
+
+# See docs/streaming.md for what they cost.
+BLOCK_FRAMES = 64  # 0.7 s of the 24 kHz model
+LIVE_BLOCK_FRAMES = 32  # where somebody waits
+FILE_BLOCK_FRAMES = 128  # where nobody does; more gains little
+MAX_CHANNELS = 255  # of one .eul file
+
+
+@dataclass
+class _Pending:
+    """Pieces of any length along the last axis, until they make a block."""
+
+    size: int
+    pieces: list[Tensor] = field(default_factory=list)
+    held: int = 0
+
+    def push(self, x: Tensor) -> list[Tensor]:
+        """The blocks that are complete with ``x``."""
+        self.held += x.shape[-1]
+        if self.held < self.size:
+            self.pieces.append(x.clone())  # the caller may use its memory again
+            return []
+        x = torch.cat([*self.pieces, x], -1)
+        self.held %= self.size
+        whole = x.shape[-1] - self.held
+        self.pieces = [x[..., whole:].clone()]
+        return list(x[..., :whole].split(self.size, -1))
+
+
+@dataclass
+class _EncoderStreams:
+    """Everything an encoder knows of its stream. A new one is a reset."""
+
+    clock: Clock
+    network: EncoderState
+    energies: EnergyState | None
+    pending: _Pending
+    resampler: audio.Resampler
+    bands: History = field(default_factory=History)
+    samples: History = field(default_factory=History)
+    n_input_samples: int = 0
+    n_frames: int = 0  # given out
+    ended: bool = False
+
+
+@dataclass
+class _DecoderStreams:
+    """Everything a decoder knows of its stream. A new one is a reset."""
+
+    clock: Clock
+    network: DecoderState
+    pending: _Pending
+    resampler: audio.Resampler
+    spectrum: History = field(default_factory=History)
+    concealment: ConcealmentState = field(default_factory=ConcealmentState)
+    n_frames: int = 0  # taken in
+    n_samples: int = 0  # decoded, at the model's rate
+    ended: bool = False
+
+
+class StreamEncoder:
+    """Audio chunks in, codes out.
+
+    >>> encoder = codec.streaming_encoder(bitrate_kbps=6)  # doctest: +SKIP
+    >>> codes = [encoder.push(chunk) for chunk in microphone] + [encoder.flush()]  # doctest: +SKIP
+
+    The codes, joined along the last axis, are those of ``Codec.encode`` on the joined chunks, bit
+    for bit if ``block_frames`` is the same, and up to near ties of two codes if not.
+
+    - ``n_codebooks``: stages K of the codes
+    - ``sample_rate``: of the chunks, Hz; they are resampled to the model's
+    - ``beam``: paths of the code search
+    - ``block_frames``: frames that are computed together. Fewer give less delay
+      (:func:`buffering_s`), more are faster.
+
+    Weights are prepared on construction: if the model is trained on, make a new stream. Not for
+    several threads at a time.
+    """
+
+    def __init__(
+        self,
+        model: EuleroDec,
+        n_codebooks: int,
+        *,
+        n_channels: int = 1,
+        sample_rate: int | None = None,
+        beam: int = DEFAULT_BEAM,
+        block_frames: int = BLOCK_FRAMES,
+    ) -> None:
+        self.model = model
+        self.n_codebooks = n_codebooks
+        self.n_channels = _whole("n_channels", n_channels, MAX_CHANNELS)
+        self.block_frames = _whole("block_frames", block_frames, 1 << 16)
+        self.sample_rate = audio.check_sample_rate(sample_rate or model.sample_rate)
+        self.beam = beam
+        with torch.inference_mode():
+            self._weights = prepare_weights(model.encoder)
+            # energies are foretold from what the decoder will have
+            self._weights |= prepare_weights(model.decoder.expand)
+            self._tables = model.quantizer.tables()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the stream; the next chunk starts a new one."""
+        resampler = audio.Resampler(self.sample_rate, self.model.sample_rate, self.n_channels)
+        pending = _Pending(self.block_frames * self.model.hop_length)
+        clock = Clock()
+        encoder, energies = self.model.encoder, self.model.energies
+        network = encoder.start(clock)
+        loops = energies.start(clock, encoder.look_ahead) if energies else None
+        self._state = _EncoderStreams(clock, network, loops, pending, resampler)
+
+    @property
+    def n_input_samples(self) -> int:
+        """Samples per channel that came in, at their own rate."""
+        return self._state.n_input_samples
+
+    @property
+    def n_samples(self) -> int:
+        """The same duration at the model's rate, as the file format counts it."""
+        n, rate = self.n_input_samples, self.sample_rate
+        return audio.resampled_length(n, rate, self.model.sample_rate)
+
+    def push(self, wav: ArrayLike | Tensor) -> Tensor:
+        """The next samples, float [n] or [n_channels, n], any n -> codes int64 [C, K, t], t >= 0.
+
+        Errors: :class:`AudioError` for samples that cannot be coded; the stream is then as before.
+        """
+        state = self._state
+        _check_open(state.ended)
+        x = checked_samples(wav)
+        if len(x) != self.n_channels:
+            raise AudioError(f"the stream has {self.n_channels} channels, the chunk has {len(x)}")
+        state.n_input_samples += x.shape[1]
+        return self._run(state.resampler.push(x))
+
+    def flush(self) -> Tensor:
+        """End the stream: the codes that are left, [C, K, t]. Then only :meth:`reset` goes on."""
+        state = self._state
+        _check_open(state.ended)
+        state.ended = True
+        end = state.clock.end = self.model.n_frames(self.n_samples)
+        codes = [self._run(state.resampler.flush(self.n_samples))]
+        zeros = np.zeros((self.n_channels, state.pending.size), np.float32)
+        while state.n_frames < end:
+            codes.append(self._run(zeros[:, state.pending.held :]))
+        return torch.cat(codes, -1)
+
+    def _run(self, x: NDArray[np.float32]) -> Tensor:
+        codes = [torch.zeros(self.n_channels, self.n_codebooks, 0, dtype=torch.int64)]
+        audio.check_finite(x, "audio after resampling")
+        with torch.inference_mode(), frozen(self._weights):
+            codes += [self._block(block) for block in self._state.pending.push(torch.from_numpy(x))]
+        return torch.cat(codes, -1)
+
+    def _block(self, block: Tensor) -> Tensor:
+        """Samples [C, block_frames * hop] -> the codes of so many frames, less at both ends."""
+        state, model = self._state, self.model
+        stft, clock = model.stft, state.clock
+        wav = state.samples.extend(block.to(stft.window.device), stft.n_fft - stft.hop_length)
+        spec = stft.transform(wav)
+        bands = model.measure(spec)
+        if bands is not None:
+            bands = delay(bands, model.encoder.look_ahead, state.bands)
+        z = model.encoder(spec, state.network)
+        codes = model.search(z, bands, self.n_codebooks, self.beam, self._tables, state.energies)
+        first = clock.start - model.encoder.look_ahead
+        clock.start += self.block_frames
+        codes = _cut(codes, first, clock.end).cpu()
+        state.n_frames += codes.shape[-1]
+        return codes
+
+
+class StreamDecoder:
+    """Codes in, audio chunks out.
+
+    What :meth:`push` and :meth:`flush` give, joined, is the audio that ``Codec.decode`` gives for
+    the joined codes: bit for bit if ``block_frames`` is the same, within 1e-5 if not. Arguments as
+    for :class:`StreamEncoder`; ``sample_rate`` is that of the audio that comes out.
+
+    A code of -1 did not arrive. A frame whose later stages are -1 is decoded from its first ones;
+    one without its first stage, in any channel, is lost and concealed
+    (:mod:`.concealment`).
+    """
+
+    def __init__(
+        self,
+        model: EuleroDec,
+        n_codebooks: int,
+        *,
+        n_channels: int = 1,
+        sample_rate: int | None = None,
+        block_frames: int = BLOCK_FRAMES,
+    ) -> None:
+        self.model = model
+        self.n_codebooks = n_codebooks
+        self.n_channels = _whole("n_channels", n_channels, MAX_CHANNELS)
+        self.block_frames = _whole("block_frames", block_frames, 1 << 16)
+        self.sample_rate = audio.check_sample_rate(sample_rate or model.sample_rate)
+        with torch.inference_mode():
+            self._weights = prepare_weights(model.decoder)
+            self._conceal = Concealer(model)
+        device = model.stft.window.device
+        self._stages = torch.full((n_channels,), n_codebooks, device=device)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the stream; the next codes start a new one."""
+        resampler = audio.Resampler(self.model.sample_rate, self.sample_rate, self.n_channels)
+        pending = _Pending(self.block_frames)
+        clock = Clock()
+        network = self.model.decoder.start(clock)
+        self._state = _DecoderStreams(clock, network, pending, resampler)
+
+    def push(self, codes: ArrayLike | Tensor) -> Tensor:
+        """The next codes, integers [n_channels, n_codebooks, t], any t -> float32 [C, n]; -1: lost.
+
+        Errors: :class:`BitstreamError` for codes that do not fit; the stream is then as before.
+        """
+        state = self._state
+        _check_open(state.ended)
+        x = self._checked(codes)
+        state.n_frames += x.shape[-1]
+        return torch.from_numpy(state.resampler.push(self._run(x)))
+
+    def flush(self, n_samples: int | None = None, n_output: int | None = None) -> Tensor:
+        """End the stream: the samples that are left, [C, n]. Then only :meth:`reset` goes on.
+
+        ``n_samples``: length of the whole stream at the model's rate, by default (T - 1) * hop for
+        T frames: the second half of the last one lacks its partner, though it can be had.
+        ``n_output``: the same at the rate of the output, by default rounded up. Errors:
+        :class:`BitstreamError` for more than the frames hold.
+        """
+        state, hop = self._state, self.model.hop_length
+        _check_open(state.ended)
+        if n_samples is None:
+            n_samples = max(state.n_frames - 1, 0) * hop
+        if n_samples > state.n_frames * hop:
+            raise BitstreamError(f"{state.n_frames} frames do not hold {n_samples} samples")
+        state.ended = True
+        state.clock.end = state.n_frames
+        parts = [np.zeros((self.n_channels, 0), np.float32)]
+        shape = (self.n_channels, self.n_codebooks, self.block_frames)
+        zeros = torch.zeros(shape, dtype=torch.int64)
+        while state.n_samples < n_samples:
+            before = state.n_samples
+            part = self._run(zeros[..., state.pending.held :])
+            parts.append(part[:, : n_samples - before])
+        rest = state.resampler.push(np.concatenate(parts, 1))
+        last = state.resampler.flush(
+            audio.resampled_length(n_samples, self.model.sample_rate, self.sample_rate)
+            if n_output is None
+            else n_output
+        )
+        return torch.from_numpy(np.concatenate([rest, last], 1))
+
+    def _checked(self, codes: ArrayLike | Tensor) -> Tensor:
+        x = torch.as_tensor(codes)
+        want = [self.n_channels, self.n_codebooks]
+        if x.ndim != 3 or list(x.shape[:2]) != want or x.is_floating_point():
+            raise BitstreamError(
+                f"codes must be integers of shape [{want[0]}, {want[1]}, t], not {list(x.shape)}"
+            )
+        size = self.model.codebook_size
+        if x.numel() and not LOST <= int(x.min()) <= int(x.max()) < size:
+            raise BitstreamError(f"a code lies outside 0 to {size - 1} (or {LOST}: lost)")
+        return x.cpu().to(torch.int64)
+
+    def _run(self, codes: Tensor) -> NDArray[np.float32]:
+        parts = [torch.zeros(self.n_channels, 0)]
+        with torch.inference_mode(), frozen(self._weights):
+            parts += [self._block(block) for block in self._state.pending.push(codes)]
+        return torch.cat(parts, -1).numpy()
+
+    def _block(self, codes: Tensor) -> Tensor:
+        """Codes of ``block_frames`` frames -> the samples of so many, less at the start."""
+        state, model = self._state, self.model
+        clock = state.clock
+        lost = (codes[:, 0] == LOST).any(0).tolist()
+        latents = model.look_up(codes.to(self._stages.device))
+        latents = self._conceal(latents, lost, state.concealment)
+        bands = model.band_energies(latents, state.network.energies)
+        spec = model.decoder(latents.z, bands, self._stages, state.network)
+        wav = model.stft.stream_synthesis(spec, state.spectrum)
+        # overlap-add makes a hop of a frame and the one after it, and starts one hop before zero
+        first = (clock.start - model.decoder.look_ahead - 1) * model.hop_length
+        clock.start += self.block_frames
+        wav = _cut(wav, first, None).cpu()
+        state.n_samples += wav.shape[-1]
+        return wav
+
+
+def buffering_s(model: EuleroDec, block_frames: int = BLOCK_FRAMES) -> float:
+    """Seconds of delay that blocks add to ``model.latency_s``, encoder to decoder, at most.
+
+    An output sample waits for the decoder's block it is in, and that for the encoder's block that
+    holds the codes' last look-ahead. 0 for blocks of one frame. Files or packets between the two
+    may add more.
+    """
+    ahead = model.encoder.look_ahead
+    blocks = 1 + -(-ahead // block_frames)
+    return (blocks * block_frames - 1 - ahead) / model.frame_rate
+
+
+def file_block_frames(n_channels: int) -> int:
+    """Frames of a block where delay does not matter; fewer for many channels, to bound memory."""
+    return max(BLOCK_FRAMES, FILE_BLOCK_FRAMES // n_channels)
+
+
+def checked_samples(wav: ArrayLike | Tensor) -> NDArray[np.float32]:
+    """Samples [N] or [C, N] as float32 [C, N], or :class:`AudioError`."""
+    if isinstance(wav, Tensor):
+        wav = (wav.float() if wav.is_floating_point() else wav).detach().cpu().numpy()
+    x = np.asarray(wav)
+    if x.size and x.dtype.kind != "f":
+        raise AudioError(
+            f"samples must be floats with full scale 1, not {x.dtype} (divide int16 by 32768)"
+        )
+    if x.ndim not in (1, 2):
+        raise AudioError(f"audio must have shape [N] or [C, N], not {list(x.shape)}")
+    x = np.atleast_2d(x)
+    if not 1 <= x.shape[0] <= MAX_CHANNELS:
+        raise AudioError(
+            f"audio [C, N] must have 1 to {MAX_CHANNELS} channels, not {x.shape[0]}"
+            + (": is it transposed?" if 1 <= x.shape[1] <= MAX_CHANNELS else "")
+        )
+    audio.check_finite(x, "audio")
+    with np.errstate(over="ignore"):
+        x = np.ascontiguousarray(x, dtype=np.float32)
+    audio.check_finite(x, "audio in single precision")
+    audio.check_level(x, "audio")
+    return x
+
+
+def _cut(x: Tensor, first: int, end: int | None) -> Tensor:
+    """``x`` without what is before 0 and from ``end`` on; it starts at ``first``."""
+    stop = x.shape[-1] if end is None else min(x.shape[-1], end - first)
+    return x[..., max(0, -first) : max(0, stop)]
+
+
+def _check_open(ended: bool) -> None:
+    if ended:
+        raise ConfigError("the stream has ended: reset() starts a new one")
+
+
+def _whole(name: str, value: int, most: int) -> int:
+    if isinstance(value, bool) or value not in range(1, most + 1):
+        raise ConfigError(f"{name} {value!r}: allowed are 1 to {most}")
+    return int(value)

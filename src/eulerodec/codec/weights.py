@@ -1,0 +1,314 @@
+"""Weights on disk: a directory with ``config.json`` and ``model.safetensors``.
+
+``config.json`` holds the fields of :class:`~eulerodec.model.ModelConfig` and
+
+- ``format``: 1, the version of this layout;
+- ``name``: the name of the weights;
+- ``weights_sha256`` (optional): checked against the file when present;
+- ``about`` (optional): free JSON about training, data and licence, shown by ``eulerodec info``.
+
+Nothing here can run code: JSON and safetensors only, and nothing is allocated by what a file
+claims: the network is first built without memory, and the real one only once every tensor of the
+file has its shape. The identity of weights is the sha256 of
+``model.safetensors``; compressed files carry its first 8 bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigError, WeightsError
+from ..files import PathLike, write_bytes
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..model import EuleroDec, ModelConfig
+
+__all__ = [
+    "DEFAULT_WEIGHTS",
+    "WEIGHTS_FORMAT",
+    "Pretrained",
+    "bundled_names",
+    "find_weights",
+    "load_weights",
+    "save_weights",
+    "weights_hash",
+]
+
+DEFAULT_WEIGHTS = "eulerodec-24khz"
+WEIGHTS_FORMAT = 1
+CONFIG_FILE = "config.json"
+TENSOR_FILE = "model.safetensors"
+CARD_FILE = "README.md"
+
+_BUNDLED = Path(__file__).parents[1] / "weights"
+_MAX_CONFIG_BYTES = 1 << 20
+_MAX_TENSOR_BYTES = 1 << 32
+_MAX_SETTING = 1 << 20  # of any whole number in a configuration
+_MAX_LAYERS = 1 << 10  # layers are Python objects, whatever their size
+_LAYERS = ("encoder_blocks", "decoder_blocks")
+_RATES = ("sample_rate", "hop_length")
+_DTYPES = {  # names in safetensors files
+    "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
+    "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A model in eval mode and what is known of its weights."""
+
+    model: EuleroDec
+    name: str
+    sha256: str  # 64 hex digits, of model.safetensors
+    about: dict[str, Any] = field(default_factory=dict)
+    card: str = ""  # text of README.md, empty if there is none
+
+
+def bundled_names() -> list[str]:
+    """Names of the weights that come with the package."""
+    if not _BUNDLED.is_dir():
+        return []
+    return sorted(p.name for p in _BUNDLED.iterdir() if (p / CONFIG_FILE).is_file())
+
+
+def find_weights(name_or_dir: PathLike) -> Path:
+    """The directory of weights given by a path or by a bundled name.
+
+    Errors: :class:`WeightsError` that says what was looked for.
+    """
+    path = Path(name_or_dir)
+    if path.is_dir():
+        return path
+    name = str(name_or_dir)
+    if name in bundled_names():
+        return _BUNDLED / name
+    known = ", ".join(bundled_names()) or "none"
+    raise WeightsError(f"no weights {name!r}: neither a directory nor bundled (bundled: {known})")
+
+
+def load_weights(name_or_dir: PathLike = DEFAULT_WEIGHTS) -> Pretrained:
+    """Load weights strictly, on the CPU, in eval mode.
+
+    Errors: :class:`WeightsError`, naming the file, for one that is missing or damaged, for an
+    unknown setting, and for any tensor that is missing, left over, of another shape or kind, or
+    not finite.
+    """
+    import torch
+
+    from ..model import EuleroDec, ModelConfig
+
+    directory = find_weights(name_or_dir)
+    config_file = directory / CONFIG_FILE
+    fields = _read_config(config_file)
+    name = fields.pop("name", directory.name)
+    if not isinstance(name, str):
+        raise WeightsError(f"{config_file}: the name must be text, not {name!r:.40}")
+    stated = fields.pop("weights_sha256", None)
+    about = fields.pop("about", {})
+    tensor_file = directory / TENSOR_FILE
+    data = _read(tensor_file, _MAX_TENSOR_BYTES)
+    sha256 = hashlib.sha256(data).hexdigest()
+    if stated is not None and stated != sha256:
+        raise WeightsError(
+            f"{tensor_file}: damaged, or not the file {CONFIG_FILE} is about:"
+            f" sha256 is {sha256}, should be {stated}"
+        )
+    _check_sizes(fields, config_file)
+    shapes = _stored_shapes(data, tensor_file)
+    try:
+        config: ModelConfig = ModelConfig.from_dict(fields)
+        with torch.device("meta"):  # shapes only, no memory
+            expected = EuleroDec(config).state_dict()
+        _check_shapes(shapes, expected, tensor_file)
+        model = EuleroDec(config)
+    except (ArithmeticError, ConfigError, RuntimeError, TypeError, ValueError) as error:
+        # Settings that are possible one by one and make no network together.
+        reason = " ".join(str(error).split())
+        raise WeightsError(f"{config_file}: {reason}") from error
+    _load_tensors(model, data, tensor_file)
+    card_file = directory / CARD_FILE
+    card = ""
+    if card_file.is_file():
+        card = _read(card_file, _MAX_CONFIG_BYTES).decode("utf-8", "replace")
+    about = about if isinstance(about, dict) else {}
+    return Pretrained(model.eval(), name, sha256, about, card)
+
+
+def save_weights(
+    directory: PathLike,
+    model: EuleroDec,
+    *,
+    name: str,
+    about: dict[str, Any] | None = None,
+    card: str = "",
+    half: bool = False,
+) -> str:
+    """Write weights to ``directory`` (made if missing); returns the sha256 of the tensors.
+
+    ``half`` stores float16: half the size, rounded once and for all (the file *is* the weights).
+    Equal tensors give an equal file. Errors: ``OSError``.
+    """
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    data = _to_bytes(model, half)
+    sha256 = hashlib.sha256(data).hexdigest()
+    head: dict[str, Any] = {"format": WEIGHTS_FORMAT, "name": name, "weights_sha256": sha256}
+    fields = head | model.config.to_dict() | ({"about": about} if about else {})
+    write_bytes(directory / TENSOR_FILE, data)
+    text = json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
+    write_bytes(directory / CONFIG_FILE, text.encode())
+    if card:
+        write_bytes(directory / CARD_FILE, card.encode())
+    return sha256
+
+
+def weights_hash(model: EuleroDec) -> str:
+    """The sha256 that :func:`save` would give, 64 hex digits."""
+    return hashlib.sha256(_to_bytes(model)).hexdigest()
+
+
+def _to_bytes(model: EuleroDec, half: bool = False) -> bytes:
+    from safetensors.torch import save as to_bytes
+
+    tensors = {k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()}
+    if half:
+        tensors = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
+    return to_bytes(tensors)
+
+
+def _read(path: Path, limit: int) -> bytes:
+    """All of a file, whose size is looked at first; a pipe or device could be endless."""
+    try:
+        if path.exists() and not path.is_file():
+            raise WeightsError(f"{path}: not a regular file")
+        size = path.stat().st_size
+        if size > limit:
+            raise WeightsError(f"{path}: {size} bytes are too many, the limit is {limit}")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise WeightsError(f"{path}: no such file, so this is no directory of weights") from error
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    data = _read(path, _MAX_CONFIG_BYTES)
+    try:
+        fields = json.loads(data)
+    except ValueError as error:  # bad JSON, bad UTF-8
+        raise WeightsError(f"{path}: not valid JSON: {error}") from error
+    except RecursionError as error:
+        raise WeightsError(f"{path}: not valid JSON: nested too deeply") from error
+    if not isinstance(fields, dict):
+        raise WeightsError(f"{path}: a JSON object is needed")
+    version = fields.pop("format", None)
+    if version != WEIGHTS_FORMAT:
+        raise WeightsError(
+            f"{path}: weights format {version!r}, this version of eulerodec reads {WEIGHTS_FORMAT}"
+        )
+    return fields
+
+
+def _check_sizes(fields: dict[str, Any], path: Path) -> None:
+    """Refuse settings of the wrong kind or of a size that no network has."""
+    from ..model import ModelConfig
+
+    for setting in dataclasses.fields(ModelConfig):
+        if setting.name not in fields:
+            continue
+        value, default = fields[setting.name], setting.default
+        if isinstance(default, tuple):
+            any_length = setting.name == "energy_stages"
+            same = isinstance(value, list) and (any_length or len(value) == len(default))
+            parts = [(part, default[0]) for part in value[:_MAX_LAYERS]] if same else []
+        else:
+            same, parts = True, [(value, default)]
+        for part, like in parts:
+            number = not isinstance(part, bool) and isinstance(part, int)
+            if isinstance(like, float):
+                number = number or isinstance(part, float)
+                same = number and -_MAX_SETTING <= part <= _MAX_SETTING
+            elif isinstance(like, int) and not isinstance(like, bool):
+                most = _MAX_LAYERS if setting.name in _LAYERS else _MAX_SETTING
+                least = 1 if setting.name in _RATES else 0
+                same = number and least <= part <= most
+            else:
+                same = isinstance(part, type(like))
+            if not same:
+                break
+        if not same:
+            raise WeightsError(
+                f"{path}: {setting.name} = {value!r:.40} makes no sense (for example {default!r})"
+            )
+
+
+def _stored_shapes(data: bytes, path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Type and shape of every tensor in safetensors bytes, from their header alone.
+
+    The header is JSON behind its size in 8 bytes, little-endian.
+    """
+    size = int.from_bytes(data[:8], "little")
+    try:
+        if len(data) < 8 or size > len(data) - 8:
+            raise ValueError(f"a header of {size} bytes in a file of {len(data)}")
+        head = json.loads(data[8 : 8 + size])
+        shapes = {}
+        for name, entry in head.items():
+            if name == "__metadata__":
+                continue
+            dtype, shape = entry["dtype"], tuple(entry["shape"])
+            if dtype not in _DTYPES or not all(type(n) is int and n >= 0 for n in shape):
+                raise ValueError(f"tensor {name} of kind {dtype!r:.20} and shape {shape!r:.40}")
+            shapes[name] = (_DTYPES[dtype], shape)
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        reason = " ".join(f"{error}".split())
+        raise WeightsError(f"{path}: damaged or no safetensors file: {reason:.200}") from error
+    return shapes
+
+
+def _check_shapes(
+    shapes: dict[str, tuple[str, tuple[int, ...]]], expected: dict[str, torch.Tensor], path: Path
+) -> None:
+    """Every name, shape and kind (float, int) must agree with the network's."""
+    for problem, names in (
+        ("misses", expected.keys() - shapes.keys()),
+        ("has unknown", shapes.keys() - expected.keys()),
+    ):
+        if names:
+            raise WeightsError(f"{path}: {problem} tensor {_some(names)}")
+    for key, want in expected.items():
+        dtype, shape = shapes[key]
+        if shape != tuple(want.shape):
+            raise WeightsError(
+                f"{path}: tensor {key} has shape {list(shape)}, needed {list(want.shape)}"
+            )
+        if ("float" in dtype) != want.is_floating_point():
+            raise WeightsError(f"{path}: tensor {key} is {dtype}, needed {want.dtype}")
+
+
+def _load_tensors(model: EuleroDec, data: bytes, path: Path) -> None:
+    """Copy tensors, whose shapes were checked, into the model."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load as from_bytes
+
+    try:
+        tensors: dict[str, torch.Tensor] = from_bytes(data)
+    except (SafetensorError, RuntimeError, ValueError) as error:
+        raise WeightsError(f"{path}: damaged or no safetensors file: {error}") from error
+    for key, have in tensors.items():
+        if have.is_floating_point() and not bool(have.isfinite().all()):
+            raise WeightsError(f"{path}: tensor {key} holds NaN or infinite values")
+    model.load_state_dict(tensors)
+
+
+def _some(names: set[str]) -> str:
+    """The first name, and how many more there are."""
+    first, *others = sorted(names)
+    return f"{first} and {len(others)} more" if others else first

@@ -1,0 +1,108 @@
+"""EuleroDec itself, with any weights."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ... import bitstream
+from ...bitstream.tables import TABLES_FILE, load_tables
+from ...codec.weights import DEFAULT_WEIGHTS, find_weights
+from ...errors import ConfigError, WeightsError
+from ..clips import SAMPLE_RATE
+from .base import Coded, Signal, Spec, System, work_folder
+
+if TYPE_CHECKING:
+    from ...codec import Codec
+
+__all__ = ["EuleroDecSystem"]
+
+CHECKPOINT = "checkpoint.pt"
+
+
+class EuleroDecSystem(System):
+    """``eulerodec:6``, or ``DIR:6`` with a directory of weights or of a training run.
+
+    Options: ``beam=N``, the paths of the code search; ``entropy``, the same codes in smaller files.
+    """
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__(spec)
+        spec.reject_options("beam", "entropy")
+        from ...quantize import DEFAULT_BEAM
+
+        beam = spec.options.get("beam", str(DEFAULT_BEAM))
+        if not beam.isdecimal() or not 1 <= int(beam) <= 64:
+            raise ConfigError(f"{spec.text}: beam must be 1 to 64, not {beam!r}")
+        self.beam = int(beam)
+        known = "eulerodec" if spec.kind == "eulerodec" else "weights"
+        weights = DEFAULT_WEIGHTS if known == "eulerodec" else spec.kind
+        self.directory = find_weights(weights)
+        self._sha256 = hashlib.sha256(_tensors(self.directory).read_bytes()).hexdigest()
+        self._tables = self._hash_of_tables(spec) if "entropy" in spec.options else None
+        coding = ", entropy coded" if self._tables else ""
+        self.title = f"EuleroDec ({self.directory.name}, beam {self.beam}{coding})"
+
+    def _hash_of_tables(self, spec: Spec) -> str:
+        if spec.options["entropy"]:
+            raise ConfigError(f"{spec.text}: entropy takes no value")
+        tables = load_tables(self.directory)
+        if tables is None:
+            raise WeightsError(f"{spec.text}: {self.directory} has no {TABLES_FILE}")
+        return tables.hash.hex()
+
+    @property
+    def identity(self) -> dict[str, str]:
+        told = {"weights_sha256": self._sha256, "beam": str(self.beam)}
+        return told | ({"entropy_tables": self._tables} if self._tables else {})
+
+    def code(self, wav: Signal) -> Coded:
+        from ...codec.encoded import Encoded
+        from ...codec.streaming import FILE_BLOCK_FRAMES
+
+        codec = _codec(self.directory, self._sha256)
+        with work_folder() as folder:
+            file = folder / "clip.eul"
+            encoded = codec.encode(
+                wav,
+                SAMPLE_RATE,
+                bitrate_kbps=self.kbps,
+                beam=self.beam,
+                block_frames=FILE_BLOCK_FRAMES,
+                entropy_coding=self._tables is not None,
+            )
+            file.write_bytes(encoded.to_bytes())
+            data = file.read_bytes()
+        decoded = codec.decode(Encoded.from_bytes(data), block_frames=FILE_BLOCK_FRAMES)
+        header = bitstream.EulReader(io.BytesIO(data)).bytes_read  # it has read no more yet
+        return Coded(decoded[0].numpy(), SAMPLE_RATE, len(data) - header, len(data))
+
+
+def _tensors(directory: Path) -> Path:
+    """The file that is the weights: of a finished run or of one under way."""
+    for name in ("model.safetensors", CHECKPOINT):
+        if (directory / name).is_file():
+            return directory / name
+    raise WeightsError(f"{directory}: neither model.safetensors nor {CHECKPOINT} in it")
+
+
+@lru_cache(maxsize=4)
+def _codec(directory: Path, sha256: str) -> Codec:
+    """One codec per process and weights. ``sha256`` only tells changed files apart."""
+    # torch takes seconds to load, and only this system needs it
+    from ...codec import Codec
+
+    file = _tensors(directory)
+    if file.name != CHECKPOINT:
+        return Codec.from_pretrained(directory)
+    from ...model import EuleroDec, ModelConfig
+    from ...train.checkpoint import load_checkpoint
+
+    state = load_checkpoint(file)
+    model = EuleroDec(ModelConfig.from_dict(json.loads(state["recipe"])["model"]))
+    model.load_state_dict(state["average"])
+    return Codec(model, name=directory.name, entropy_tables=load_tables(directory))

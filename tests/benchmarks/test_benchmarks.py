@@ -1,0 +1,155 @@
+"""The speed benchmark runs, without transformers too, and its counts are those done by hand."""
+
+import importlib.util
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from helpers.cli import put
+from torch import nn
+
+from eulerodec import EuleroDec, ModelConfig
+from eulerodec.cli import main
+
+FILE = Path(__file__).parents[2] / "benchmarks" / "speed.py"
+TINY = ["--tiny", "--seconds", "0.3", "--runs", "1"]
+
+
+@pytest.fixture(scope="module")
+def speed():
+    spec = importlib.util.spec_from_file_location("speed_benchmark", FILE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def no_transformers(monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+
+
+def test_without_transformers_it_says_so_in_one_line_and_measures_alone(
+    speed, no_transformers, capsys
+):
+    assert speed.main(TINY) == 0
+    out, err = capsys.readouterr()
+    assert err.strip().splitlines() == [speed.NO_PEER] and "transformers" in err
+    assert "EuleroDec" in out and "decode, x real time" in out and "EnCodec" not in out
+
+
+def test_json_is_one_object_with_all_numbers(speed, capsys):
+    assert speed.main([*TINY, "--no-peer", "--json", "--bitrate", "12"]) == 0
+    out, err = capsys.readouterr()
+    result = json.loads(out)
+    assert err == "" and result["encodec"] is None and result["ratio"] is None
+    own = result["eulerodec"]
+    model = EuleroDec(ModelConfig.tiny())
+    assert own["parameters"] == sum(p.numel() for p in model.parameters())
+    assert own["encode_gmacs"] == pytest.approx(own["encoder_gmacs"] + own["search_gmacs"])
+    speeds = [own["encode_speed"], own["decode_speed"], *result["file"].values()]
+    assert len(speeds) == 6 and all(0 < s < float("inf") for s in speeds)
+    # products of R^16 with 2048 codes in twice five stages, and some to foretell energies
+    frames = model.n_frames(7200) / 0.3
+    products = (2 + 4 * (2 * speed.default_beam() - 1)) * 2048 * 16
+    assert 1.0 <= own["search_gmacs"] / (products * frames * 1e-9) < 1.1
+
+
+def test_with_a_peer_there_are_ratios(speed, monkeypatch):
+    """A stand-in with EnCodec's calls, work known by hand and half the speed."""
+
+    def take_turns(steps, runs, clock):
+        with torch.inference_mode():
+            for step in steps.values():
+                step()
+        return {
+            name: [2.0 if "peer" in name else 1.0, 8.0 if "peer" in name else 4.0] for name in steps
+        }
+
+    class Made:
+        def __init__(self, codes):
+            self.audio_codes, self.audio_scales = codes, None
+
+    class Peer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(100, 50, bias=False)
+
+        def encode(self, wav, bandwidth):
+            assert bandwidth == 6.0
+            return Made(self.layer(wav.reshape(-1, 100)))
+
+        def decode(self, codes, scales):
+            return codes @ self.layer.weight
+
+    monkeypatch.setattr(speed, "take_turns", take_turns)
+    codec, _ = speed.load_codec(None, tiny=True)
+    result = speed.measure(codec, seconds=0.2, runs=2, kbps=6, peer=Peer())
+    own, peer, ratio = result["eulerodec"], result["encodec"], result["ratio"]
+    assert peer["parameters"] == 5000
+    assert peer["encode_gmacs"] == pytest.approx(4800 / 100 * 5000 / 0.2 * 1e-9)
+    assert peer["decode_gmacs"] == pytest.approx(peer["encode_gmacs"])
+    assert ratio["parameters"] == pytest.approx(own["parameters"] / 5000)
+    assert ratio["encode_gmacs"] == pytest.approx(own["encode_gmacs"] / peer["encode_gmacs"])
+    assert ratio["encode_speed"] == ratio["decode_speed"] == 2.0  # faster is above one
+    assert own["encode_speed"] == pytest.approx(0.2 / 2.5)
+    assert "EnCodec" in speed.table(result) and "ratio" in speed.table(result)
+
+
+def test_counts_equal_the_textbook(speed):
+    conv = nn.Conv1d(6, 10, 5, groups=2)
+    x = torch.randn(1, 6, 44)
+    assert speed.count_macs(lambda: conv(x)) == 40 * 10 * 3 * 5
+    q = torch.randn(1, 2, 30, 8)
+    attention = nn.functional.scaled_dot_product_attention
+    assert speed.count_macs(lambda: attention(q, q, q)) == 2 * (2 * 30 * 30 * 8)
+
+
+def test_steps_alternate_and_the_first_run_does_not_count(speed):
+    now, order = [0.0], []
+
+    def work(name, seconds):
+        now[0] += seconds * (100 if name not in order else 1)
+        order.append(name)
+
+    steps = {"a": lambda: work("a", 1.0), "b": lambda: work("b", 2.0)}
+    times = speed.take_turns(steps, 2, clock=lambda: now[0])
+    assert times == {"a": [1.0, 1.0], "b": [2.0, 2.0]}
+    assert order == ["a", "b"] * 3
+
+
+def test_wrong_weights_are_one_line(speed, capsys):
+    assert speed.main(["--weights", "gone"]) == 1
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_entropy_benchmark(weights, tmp_path, capsys):
+    """Sizes of its tables are those of files that the command line makes."""
+    own, data = tmp_path / "tiny", tmp_path / "data"
+    shutil.copytree(weights, own)
+    for name in ("one", "two"):
+        put(str(data / name / "clip.wav"), 24_000 * 15)
+    argv = ["entropy-tables", str(own), "--data", str(data), "--steps", "5"]
+    assert main(argv) == 0
+    file = FILE.with_name("entropy.py")
+    spec = importlib.util.spec_from_file_location("entropy_benchmark", file)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["entropy_benchmark"] = module
+    spec.loader.exec_module(module)
+    out = tmp_path / "entropy.md"
+    assert module.main(["--data", str(data), "--weights", str(own), "--out", str(out)]) == 0
+    text = out.read_text()
+    sizes = []
+    for options in ([], ["--entropy"]):
+        argv = ["encode", str(data / "one" / "clip.wav"), "-o", str(tmp_path / "a.eul")]
+        assert main([*argv, "--bitrate", "12", "--weights", str(own), *options]) == 0
+        sizes.append((tmp_path / "a.eul").stat().st_size)
+    saved = f"{100 * (1 - sizes[1] / sizes[0]):.1f} %"
+    (row,) = [line for line in text.splitlines() if line.startswith("| one |")]
+    assert row.endswith(f"| {sizes[1] * 8e-3 / 15:.2f} | {saved} | {saved} |")
+    assert len([line for line in text.splitlines() if re.match(r"\| \d+ \| 11 \|", line)]) == 12
+    assert module.main(["--data", str(data), "--weights", str(weights)]) == 1
+    assert "have no tables" in capsys.readouterr().err

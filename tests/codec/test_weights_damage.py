@@ -1,0 +1,176 @@
+"""Weights that are damaged or made to do harm: a WeightsError, no memory for what they claim."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load as load_tensors
+
+from eulerodec.codec.weights import _check_shapes, load_weights
+from eulerodec.errors import WeightsError
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "fuzz"))
+from fuzz_weights import mutate_weights
+
+
+@pytest.fixture
+def copy(weights: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(weights, tmp_path / "copy"))
+
+
+def set_config(directory: Path, **changes: object) -> None:
+    path = directory / "config.json"
+    fields = json.loads(path.read_text())
+    fields.pop("weights_sha256", None)
+    path.write_text(json.dumps(fields | changes))
+
+
+def peak_kib() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("encoder_channels", 2**40),
+        ("encoder_channels", 2**20),
+        ("codebook_size", 10**9),
+        ("decoder_blocks", 10**9),
+        ("decoder_blocks", 1000),
+        ("n_codebooks", 2**20),
+        ("latent_dim", -8),
+        ("hop_length", 0),
+        ("hop_length", 2**20),
+        ("sample_rate", 0),
+        ("bands", 0),
+        ("time_heads", 0),
+        ("kernel_size", "3"),
+        ("kernel_size", 2**19 + 1),
+        ("attention", 1),
+        ("attention_window", [2**30, 1]),
+        ("attention_window", [1]),
+        ("attention_window", 7),
+        ("latent_exponent", "nan"),
+        ("latent_exponent", float("nan")),
+        ("latent_dim", 8.0),
+        ("latent_dim", True),
+        ("latent_dim", None),
+        ("activation", {}),
+        ("name", 3),
+        ("name", {"a": 1}),
+    ],
+)
+def test_settings_that_make_no_network(copy, name, value):
+    set_config(copy, **{name: value})
+    before = peak_kib()
+    with pytest.raises(WeightsError, match="copy") as caught:
+        load_weights(copy)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 500 + 2 * len(str(copy))
+    assert peak_kib() - before < 200_000  # the real network is a megabyte
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"format": ' + "9" * 10_000 + "}", '"\\ud800"'])
+def test_json_that_is_made_to_hurt(copy, text):
+    (copy / "config.json").write_text(text)
+    with pytest.raises(WeightsError, match=r"config\.json"):
+        load_weights(copy)
+
+
+def stored(head: object, body: bytes = b"") -> bytes:
+    text = head if isinstance(head, bytes) else json.dumps(head).encode()
+    return len(text).to_bytes(8, "little") + text + body
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xff" * 8,
+        (2**62).to_bytes(8, "little") + b"{}",
+        stored([]),
+        stored(b"[" * 100_000),
+        stored({"a": 1}),
+        stored({"a": {"dtype": "F32", "shape": [2**60, 2**60], "data_offsets": [0, 8]}}),
+        stored({"a": {"dtype": "F32", "shape": [True], "data_offsets": [0, 8]}}),
+        stored({"a": {"dtype": ["F32"], "shape": [1], "data_offsets": [0, 4]}}, bytes(4)),
+        stored({"a": {"dtype": "PICKLE", "shape": [1], "data_offsets": [0, 4]}}, bytes(4)),
+    ],
+)
+def test_tensor_files_that_are_made_to_hurt(copy, data):
+    set_config(copy)
+    (copy / "model.safetensors").write_bytes(data)
+    with pytest.raises(WeightsError, match=r"model\.safetensors"):
+        load_weights(copy)
+
+
+def test_shapes_that_agree_but_are_not_in_the_file(copy):
+    """The header promises the right tensors, the data behind it is not there."""
+    set_config(copy)
+    path = copy / "model.safetensors"
+    data = path.read_bytes()
+    path.write_bytes(data[: 8 + int.from_bytes(data[:8], "little")])
+    with pytest.raises(WeightsError, match="damaged"):
+        load_weights(copy)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX")
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_what_is_no_regular_file(copy, name):
+    """Reading a pipe would wait for ever, reading a device never ends."""
+    set_config(copy)
+    (copy / name).unlink()
+    os.mkfifo(copy / name)
+    with pytest.raises(WeightsError, match=f"{name}: not a regular file"):
+        load_weights(copy)
+    (copy / name).unlink()
+    (copy / name).mkdir()
+    with pytest.raises(WeightsError, match=f"{name}: not a regular file"):
+        load_weights(copy)
+
+
+def test_files_that_are_too_long_are_not_read(copy):
+    set_config(copy)
+    for name, size in (("model.safetensors", 2**33), ("config.json", 2**21)):
+        os.truncate(copy / name, size)  # sparse: takes no disk
+        with pytest.raises(WeightsError, match=f"{name}: {size} bytes"):
+            load_weights(copy)
+
+
+def test_the_network_is_built_without_memory_first(copy, monkeypatch):
+    """What the shapes are compared with must not be allocated: every tensor is a meta tensor."""
+    seen = []
+    check = _check_shapes
+
+    def spy(shapes, expected, path):
+        seen.extend(tensor.device.type for tensor in expected.values())
+        check(shapes, expected, path)
+
+    monkeypatch.setattr("eulerodec.codec.weights._check_shapes", spy)
+    model = load_weights(copy).model
+    assert set(seen) == {"meta"} and len(seen) == len(model.state_dict())
+    assert {tensor.device.type for tensor in model.state_dict().values()} == {"cpu"}
+
+
+def test_loading_gives_what_was_saved(copy):
+    tensors = load_tensors((copy / "model.safetensors").read_bytes())
+    model = load_weights(copy).model
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, tensors[name]), name
+
+
+def test_mutated_weights_load_or_say_why(weights, tmp_path):
+    rng = random.Random(0)
+    for _ in range(60):
+        mutate_weights(weights, tmp_path, rng)
+        try:
+            load_weights(tmp_path)
+        except WeightsError as error:
+            assert "\n" not in str(error)

@@ -1,0 +1,240 @@
+"""The network from outside: budgets, shapes, exact lengths, bounded context, config."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+import torch
+from helpers.models import HOP, TINY, build, latents, noise
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from eulerodec import ConfigError, ModelConfig
+
+CONFIGS = {"tiny": TINY, "default": ModelConfig()}
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return build()
+
+
+@pytest.fixture(scope="module")
+def default():
+    return build(ModelConfig())
+
+
+@pytest.fixture(params=["tiny", "default"])
+def model(request):
+    return request.getfixturevalue(request.param)
+
+
+# --- budgets
+
+
+def test_default_model_is_within_its_budgets(default):
+    assert sum(p.numel() for p in default.parameters()) <= 10e6
+    wav = noise(24000)
+    macs = {}
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        with FlopCounterMode(display=False) as counter:
+            codes = default.encode(wav)
+        macs["encode"] = counter.get_total_flops() / 2
+        with FlopCounterMode(display=False) as counter:
+            default.decode(codes, 24000)
+        macs["decode"] = counter.get_total_flops() / 2
+    assert 0.1e9 < macs["encode"] <= 1.2e9
+    assert 0.1e9 < macs["decode"] <= 1.2e9
+
+
+def test_rates(model):
+    assert (model.sample_rate, model.hop_length) == (24000, HOP)
+    assert (model.n_codebooks, model.codebook_size) == (12, 2048)
+    assert model.frame_rate * math.log2(2048) == pytest.approx(1000)  # bit/s of one stage
+
+
+# --- shapes and lengths
+
+
+@pytest.mark.parametrize("n", [0, 1, 263, 264, 265, 5000])
+def test_lengths_are_exact(model, n):
+    frames = -(-n // HOP) + 1 if n else 0
+    assert model.n_frames(n) == frames
+    codes = model.encode(noise(n, batch=2))
+    assert codes.shape == (2, 12, frames) and codes.dtype == torch.int64
+    assert codes.numel() == 0 or 0 <= codes.min() <= codes.max() < 2048
+    wav = model.decode(codes, n)
+    assert wav.shape == (2, 1, n) and wav.dtype == torch.float32
+    assert torch.isfinite(wav).all()
+
+
+def test_decoding_the_first_stages_only(tiny):
+    wav = noise(5000, batch=2)
+    codes = tiny.encode(wav, beam=1)
+    assert torch.equal(tiny.encode(wav, 6, beam=1), codes[:, :6])
+    half = tiny.decode(codes[:, :6], 5000)
+    assert half.shape == wav.shape and torch.isfinite(half).all()
+    assert not torch.equal(half, tiny.decode(codes, 5000))
+
+
+def test_decoder_is_told_the_number_of_stages(tiny):
+    wav = noise(3000)
+    z, bands = latents(tiny, wav), tiny.measure(tiny.stft.analysis(wav[:, 0]))
+    with torch.no_grad():
+        six, twelve = (tiny.decoder(z, bands, torch.tensor([k])) for k in (6, 12))
+    assert not torch.allclose(six, twelve)
+
+
+@pytest.mark.parametrize("stages", [0, 13])
+def test_wrong_number_of_stages(tiny, stages):
+    with pytest.raises(ValueError, match=r"1\.\.12"):
+        tiny.encode(noise(300), stages)
+    with pytest.raises(ValueError, match=r"1\.\.12"):
+        tiny.decode(torch.zeros(1, stages, 3, dtype=torch.int64), 300)
+
+
+def test_extreme_input_gives_finite_audio(tiny):
+    square = torch.sign(noise(2000))
+    impulse = torch.zeros(1, 1, 2000)
+    impulse[..., 900] = 1.0
+    for wav in (torch.zeros(1, 1, 2000), 1e-7 * square, square, 1e3 * square, impulse):
+        assert torch.isfinite(latents(tiny, wav)).all()
+        assert torch.isfinite(tiny.decode(tiny.encode(wav), 2000)).all()
+
+
+def test_coding_changes_no_state(tiny):
+    before = {k: v.clone() for k, v in tiny.state_dict().items()}
+    tiny.decode(tiny.encode(noise(2000)), 2000)
+    assert all(torch.equal(before[k], v) for k, v in tiny.state_dict().items())
+
+
+# --- bounded context
+
+
+def touched(audio, n, wav):
+    """First and last input sample with a gradient to output sample n."""
+    # scaled up: through many small weights at the far end it would round to zero
+    scale = torch.tensor(1e20)
+    (gradient,) = torch.autograd.grad(audio[0, 0, n], wav, scale, retain_graph=True)
+    where = gradient.flatten().nonzero()
+    return int(where.min()), int(where.max())
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_receptive_field_and_look_ahead_are_those_of_the_gradient(name):
+    """From one output sample back to the input, unquantised: exactly the stated range.
+
+    Without energy stages, whose memory the gradient does not see.
+    """
+    model = build(dataclasses.replace(CONFIGS[name], energy_stages=(), pitch_channels=0), seed=1)
+    full = build(CONFIGS[name], seed=1)
+    assert full.look_ahead == model.look_ahead + 2 * HOP  # a period of the pitch
+    assert full.receptive_field >= model.receptive_field
+    blocks = model.receptive_field // HOP + 4
+    wav = noise(blocks * HOP, seed=2).requires_grad_()
+    audio = model(wav, quantize=False).audio
+    middle = (blocks - model.look_ahead // HOP - 2) * HOP
+    past = model.receptive_field - model.look_ahead - 1
+    # the bounds are for any sample; the first one of a block reaches furthest ahead
+    assert touched(audio, middle, wav)[1] == middle + model.look_ahead
+    # and the last one furthest back
+    last = middle + HOP - 1
+    assert touched(audio, last, wav)[0] == last - past
+    assert model.latency_s == (model.look_ahead + 1) / 24000
+
+
+def test_one_sample_changes_only_the_codes_that_may_see_it(tiny):
+    encoder, frames = tiny.encoder, 60
+    wav = noise(frames * HOP)
+    codes, z = tiny.encode(wav), latents(tiny, wav)
+    position = 30 * HOP + 100
+    changed = wav.clone()
+    changed[..., position] += 0.5
+    new_codes, new_z = tiny.encode(changed), latents(tiny, changed)
+    # STFT frames 30 and 31 hold the sample
+    first, last = 30 - encoder.look_ahead, 31 + encoder.look_back
+    outside = torch.ones(frames + 1, dtype=torch.bool)
+    outside[first : last + 1] = False
+    assert torch.equal(new_z[..., outside], z[..., outside])
+    assert torch.equal(new_codes[..., outside], codes[..., outside])
+    for frame in (first, 30, 31, 31 + 8):
+        assert not torch.equal(new_z[..., frame], z[..., frame])
+    assert not torch.equal(new_codes[..., 30:32], codes[..., 30:32])
+
+
+def test_one_code_changes_only_the_audio_that_may_see_it(tiny):
+    decoder, frames = tiny.decoder, 60
+    n = (frames - 1) * HOP
+    codes = tiny.encode(noise(n))
+    changed = codes.clone()
+    changed[:, 0, 30] = (changed[:, 0, 30] + 1) % 2048
+    differs = (tiny.decode(changed, n) != tiny.decode(codes, n))[0, 0].nonzero()
+    # spectrum frames 30 - look_ahead to 30 + look_back, frame t spans (t-1) hop to (t+1) hop
+    first, end = (30 - decoder.look_ahead - 1) * HOP, (30 + decoder.look_back + 1) * HOP
+    assert first <= differs.min() < first + 2 * HOP  # the longest period is shorter than two hops
+    # the far end of what energies are foretold from weighs next to nothing
+    assert end - 9 * HOP <= differs.max() < end
+
+
+def test_a_model_without_look_ahead_is_causal():
+    config = dataclasses.replace(TINY, encoder_look_ahead=0, decoder_look_ahead=0)
+    model = build(config)
+    assert model.encoder.look_ahead == 0
+    wav = noise(20 * HOP)
+    changed = wav.clone()
+    changed[..., 10 * HOP :] = 0.3
+    z, new = latents(model, wav), latents(model, changed)
+    assert torch.equal(z[..., :10], new[..., :10])
+
+
+def test_padded_batch_equals_single_items(tiny):
+    """Up to the end of the shorter item less the look-ahead; beyond, the padding counts as sound.
+
+    Batched products may round otherwise, so a code may differ where two are equally near.
+    """
+    long, short = noise(40 * HOP, seed=1), noise(20 * HOP + 57, seed=2)
+    padded = nn.functional.pad(short, (0, long.shape[-1] - short.shape[-1]))
+    batch = torch.cat([long, padded])
+    z, codes = latents(tiny, batch), tiny.encode(batch)
+    for item, wav in enumerate((long, short)):
+        end = tiny.n_frames(wav.shape[-1]) - (tiny.encoder.look_ahead if item else 0)
+        alone = latents(tiny, wav)[..., :end]
+        assert torch.allclose(z[item : item + 1, :, :end], alone, rtol=1e-4, atol=1e-6)
+        same = codes[item, :, :end] == tiny.encode(wav)[0, :, :end]
+        assert same.float().mean() > 0.99
+    audio = tiny.decode(codes, 40 * HOP)
+    assert torch.allclose(audio[:1], tiny.decode(codes[:1], 40 * HOP), atol=1e-6)
+
+
+# --- config
+
+
+def test_config_survives_json():
+    for config in CONFIGS.values():
+        assert ModelConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [("latent_dims", "latent_dim"), ("n_codebook", "n_codebooks"), ("atention", "attention")],
+)
+def test_unknown_setting_names_the_nearest(key, nearest):
+    with pytest.raises(ConfigError, match=f"'{key}'.*'{nearest}'"):
+        ModelConfig.from_dict({key: 1})
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        (dict(encoder_channels=100), "encoder_channels=100.*multiple"),
+        (dict(decoder_channels=8), "decoder_channels=8.*multiple"),
+        (dict(kernel_size=4), "kernel_size=4.*odd"),
+        (dict(hop_length=265), "hop_length=265.*even"),
+        (dict(activation="relu"), "'relu'.*magnitude.*split"),
+    ],
+)
+def test_impossible_settings_are_named(changes, word):
+    with pytest.raises(ConfigError, match=word):
+        ModelConfig(**changes)
