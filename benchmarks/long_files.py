@@ -63,7 +63,7 @@ def make_audio(path: Path, seconds: int) -> None:
     wav, rate = audio.read(SAMPLE)
     clip = audio.resample(wav, rate, RATE)
     missing = seconds * RATE
-    with audio.open_output(path, RATE, 1, n_samples=missing) as out:
+    with audio.open_writer(path, RATE, 1, n_samples=missing) as out:
         for k in itertools.count():
             part = clip[:, :missing] * np.float32(1 - 0.01 * (k % 50))
             out.write(part)
@@ -95,7 +95,7 @@ def measure(minutes: float, folder: Path, weights: str, kbps: int) -> dict[str, 
     encode = run("encode", (wav, eul), (short[0], short[1]), *rate, "--weights", weights)
     wav.unlink()
     decode = run("decode", (eul, back), (short[1], short[2]), "--weights", weights)
-    with audio.AudioReader(back) as result:
+    with audio.open_reader(back) as result:
         assert result.n_samples == seconds * RATE
     back.unlink()
     return {

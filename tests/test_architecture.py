@@ -47,7 +47,7 @@ OUTSIDE = {
     "nn": {"torch"},
     "quantize": {"torch"},
     "model": {"numpy", "torch"},
-    "audio": {"numpy", "soundfile", "soxr"},
+    "audio": {"av", "numpy", "soundfile", "soxr"},
     "codec": {"numpy", "safetensors", "torch"},
     "packets": {"numpy", "torch"},
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 __all__ = [
     "AudioError",
+    "AudioWarning",
     "BitstreamError",
     "ConfigError",
     "EuleroDecError",
@@ -23,6 +24,10 @@ class EuleroDecError(Exception):
 
 class AudioError(EuleroDecError, ValueError):
     """Audio that cannot be read, written or coded."""
+
+
+class AudioWarning(UserWarning):
+    """Audio that was read or written all the same, but is clipped or not as its header says."""
 
 
 class BitstreamError(EuleroDecError):

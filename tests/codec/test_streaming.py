@@ -338,7 +338,7 @@ def as_stdin(monkeypatch, raw) -> None:
 def test_wav_of_unknown_length_in_a_pipe(monkeypatch, size):
     x = speech(3000, channels=2)
     as_stdin(monkeypatch, io.BytesIO(live_wav(x, size)))
-    with audio.AudioReader("-") as source:
+    with audio.open_reader("-") as source:
         assert (source.n_channels, source.n_samples) == (2, None)
         got = np.concatenate(list(source.blocks(999)), 1)
     assert np.array_equal(got, (np.round(x * 32767) / 32768).astype(np.float32))
@@ -417,7 +417,7 @@ def test_a_live_stream_can_be_read_up_to_its_last_packet(codec: Codec):
 def test_blocks_of_a_file_are_the_file(kind):
     soundfile.write(f"a.{kind}", speech(50_000, channels=2).T, 24_000)
     whole, _ = audio.read(f"a.{kind}")
-    with audio.AudioReader(f"a.{kind}") as source:
+    with audio.open_reader(f"a.{kind}") as source:
         assert (source.sample_rate, source.n_channels, source.n_samples) == (24_000, 2, 50_000)
         assert np.array_equal(np.concatenate(list(source.blocks(999)), 1), whole)
 

@@ -47,7 +47,7 @@ def encode_file(
     folder of ``target`` is made once ``source`` can be read.
     """
     start = time.perf_counter()
-    with audio.AudioReader(source) as reader:
+    with audio.open_reader(source) as reader:
         n_total, rate, channels = reader.n_samples, reader.sample_rate, reader.n_channels
         if n_total is None and packet_frames == 0:
             packet_frames = LIVE_PACKET_FRAMES
@@ -131,7 +131,7 @@ def decode_file(
         _make_folder(target)
     # a damaged file may hold less than it says
     n_samples = None if recover else decoder.n_output
-    with audio.open_output(
+    with audio.open_writer(
         target, rate, info.n_channels, subtype=subtype, n_samples=n_samples
     ) as wav:
         for packet in packets:

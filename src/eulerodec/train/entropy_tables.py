@@ -71,7 +71,7 @@ def write_tables(
 def _start_of(clip: Path, seconds: float) -> tuple[NDArray[np.float32], int]:
     """Mono samples [N] of a clip's start and their rate; the rest is not read."""
     parts: list[NDArray[np.float32]] = []
-    with audio.AudioReader(clip) as reader:
+    with audio.open_reader(clip) as reader:
         most = max(1, int(seconds * reader.sample_rate))
         for block in reader.blocks():
             parts.append(block.mean(0, keepdims=True))
