@@ -124,6 +124,8 @@ class ClipCounter:
 
     def add(self, x: NDArray[np.float32], peak: float) -> None:
         """Count the next samples [C, n], of which the largest magnitude is ``peak``."""
+        if not x.size:
+            return
         self.n_values += x.size
         if peak < self.LEVEL:
             self._before[:] = False

@@ -47,11 +47,10 @@ def open_foreign(source: BinaryIO, path: str | None, report: Report) -> _PyAvRea
     Raises:
         AudioError: if it cannot be read as audio, or there is neither PyAV nor ffmpeg.
     """
-    _check_whole(source, report)
-    if importlib.util.find_spec("av") is not None:
-        return _PyAvReader(source, report)
-    if shutil.which("ffmpeg"):
-        return _FfmpegReader(source, path, report)
+    has_av = importlib.util.find_spec("av") is not None
+    if has_av or shutil.which("ffmpeg"):
+        _check_whole(source, report)
+        return _PyAvReader(source, report) if has_av else _FfmpegReader(source, path, report)
     given = path or "IN"
     target = os.path.splitext(os.path.basename(given))[0] + ".eul"
     raise AudioError(
@@ -272,4 +271,5 @@ class _FfmpegReader(_ForeignReader):
 def _last_line(said: Any) -> str:
     said.seek(0)
     lines = said.read().decode(errors="replace").split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return re.sub(r"^\[[^]]*\] ", "", last)  # the part of ffmpeg that says it

@@ -104,7 +104,9 @@ class AudioReader:
             yield x
         if clips.n_clipped:
             share = 100 * clips.n_clipped / clips.n_values
-            self._report.note(f"{clips.n_clipped} samples ({share:.3g} %) of the input are clipped")
+            self._report.note(
+                f"the input is clipped: {clips.n_clipped} samples ({share:.3g} %) at full scale"
+            )
 
 
 def open_reader(source: AudioSource, *, recover: bool = False) -> AudioReader:

@@ -31,8 +31,9 @@ class Tags:
 
 
 def _printable(text: str, lines: bool) -> str:
-    text = text.replace("\r\n", "\n").replace("\r", "\n").strip("\0 \t\n")
-    return "".join(c if c.isprintable() or (lines and c == "\n") else " " for c in text)
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    kept = (c if c.isprintable() or (lines and c == "\n") else " " for c in text)
+    return "".join(kept).strip()
 
 
 def _cut(text: str, n_bytes: int) -> str:

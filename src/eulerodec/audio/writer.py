@@ -153,7 +153,7 @@ class _FlacWriter:
         import soundfile
 
         self.n_samples = self.n_clipped = 0
-        self._sink = _Sink(sink)
+        self._name, self._sink = name, _Sink(sink)
         try:
             self._sound = soundfile.SoundFile(
                 self._sink, "w", sample_rate, n_channels, "PCM_16", format="FLAC"
@@ -171,8 +171,11 @@ class _FlacWriter:
 
     def write(self, x: NDArray[np.float32]) -> None:
         data, n_clipped = to_int16(x)
-        self._sound.write(np.ascontiguousarray(data.T))
-        self._sink.check()
+        try:
+            self._sound.write(np.ascontiguousarray(data.T))
+        except AssertionError:  # fewer samples than there are were written
+            self._sink.check()
+            raise
         self.n_samples += x.shape[1]
         self.n_clipped += n_clipped
 
@@ -182,6 +185,8 @@ class _FlacWriter:
     def close(self) -> None:
         self._sound.close()
         self._sink.check()
+        if self.n_samples == 0:  # libsndfile then writes nothing
+            raise AudioError(f"{self._name}: a FLAC without samples cannot be written, a WAV can")
 
 
 class _Sink:
