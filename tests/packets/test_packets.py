@@ -52,7 +52,7 @@ def receive(codec, packets, n_frames=None, n_codebooks=3, **options):
 
 @pytest.fixture(scope="module")
 def codes(codec: Codec):
-    return codec.encode(WAV, 24_000, n_codebooks=3).codes
+    return codec.encode(WAV, 24_000, n_codebooks=3, block_frames=32).codes
 
 
 def plain(codec, **options):
@@ -175,7 +175,7 @@ def test_any_order_within_the_depth_gives_the_plain_stream(
 @pytest.mark.parametrize("chunk", [1, 999, 100_000])
 def test_packets_do_not_depend_on_chunks(codec: Codec, codes, size, chunk):
     n = 5 * HOP if chunk == 1 else WAV.shape[1]
-    expected = codec.encode(WAV[:, :n], 24_000, n_codebooks=3).codes
+    expected = codec.encode(WAV[:, :n], 24_000, n_codebooks=3, block_frames=32).codes
     packets = [parse_packet(p) for p in send(codec, WAV[:, :n], chunk, packet_frames=size)]
     assert np.array_equal(np.concatenate([p.codes for p in packets], 2), expected.numpy())
     assert [p.frame for p in packets] == list(range(0, size * len(packets), size))
@@ -188,7 +188,7 @@ def test_channels_and_rates(codec: Codec):
     wav = torch.from_numpy(speech(30_000, 48_000, 2))
     packets = send(codec, wav, n_channels=2, sample_rate=48_000, packet_frames=3)
     got, _ = receive(codec, packets, n_channels=2, sample_rate=16_000)
-    codes = codec.encode(wav, 48_000, n_codebooks=3).codes
+    codes = codec.encode(wav, 48_000, n_codebooks=3, block_frames=32).codes
     decoder = plain(codec, n_codebooks=3, n_channels=2, sample_rate=16_000)
     assert torch.equal(got, play(decoder, codes))
 

@@ -21,6 +21,7 @@ from research.variants import (
     polar_features,
 )
 
+pytestmark = pytest.mark.numeric
 RECIPES = Path(__file__).parents[2] / "recipes/research"
 SMALL = dict(
     latent_dim=8, codebook_size=32, encoder_channels=16, decoder_channels=16, encoder_blocks=2,

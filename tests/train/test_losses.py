@@ -8,6 +8,7 @@ import torch
 
 from eulerodec.train.losses import LossConfig, ReconstructionLoss, erb_filterbank
 
+pytestmark = pytest.mark.numeric
 TERMS = {"wave", "complex", "magnitude", "band", "noise"}
 
 
@@ -71,7 +72,7 @@ def test_equal_signals_cost_nothing(loss):
     x = noise()
     total, parts = loss(x.clone(), x)
     assert set(parts) == TERMS
-    assert parts["complex"] < 1e-3 and parts["magnitude"] == 0 and parts["band"] == 0
+    assert parts["complex"] < 1e-3 and parts["magnitude"] < 1e-5 and parts["band"] < 1e-5
     assert parts["wave"] < -6  # its floor: 60 dB
     assert torch.isfinite(total)
 
@@ -79,7 +80,7 @@ def test_equal_signals_cost_nothing(loss):
 def test_silence_costs_nothing_against_silence(loss):
     zero = torch.zeros(1, 1, 4000)
     _, parts = loss(zero, zero)
-    assert parts["magnitude"] == 0 and parts["band"] == 0
+    assert parts["magnitude"] < 1e-5 and parts["band"] < 1e-5
     assert all(torch.isfinite(part) for part in parts.values())
 
 
