@@ -111,6 +111,21 @@ def test_imports_go_one_way(path):
         assert outer(path) <= OUTSIDE[part]
 
 
+def test_the_page_shows_the_folders_and_their_imports():
+    """If this fails, put the line it names into docs/architecture.md."""
+    graph = {part: set() for part in ORDER}
+    for path in FILES:
+        if part := part_of(path):
+            graph[part] |= inner(path) - {part}
+    page = (ROOT.parents[1] / "docs/architecture.md").read_text(encoding="utf-8")
+    for part in ORDER:
+        if (ROOT / part).is_dir():
+            used = [p for p in ORDER if p in graph[part] and (ROOT / p).is_dir()]
+            line = next((x for x in page.splitlines() if x.startswith(f"| `{part}/` |")), "")
+            end = f" | {', '.join(used)} |"
+            assert line.endswith(end), f"| `{part}/` | ...{end}"
+
+
 def test_the_root_holds_only_folders_and_few_files():
     files = {path.name for path in ROOT.iterdir() if path.is_file()}
     assert files <= {"__init__.py", "__main__.py", "errors.py", "files.py", "py.typed"}

@@ -18,7 +18,7 @@ from eulerodec.codec.weights import DEFAULT_WEIGHTS, bundled_names
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def blocks(language):
@@ -62,7 +62,8 @@ def test_command_line_examples_parse(command):
 
 
 def test_make_targets_exist():
-    targets = re.findall(r"^make (\w+)", "\n".join(blocks("sh")), flags=re.M)
+    pages = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    targets = re.findall(r"(?:^|`)make ([\w-]+)", pages, flags=re.M)
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert {"demo", "test"} <= set(targets)
     for target in targets:
@@ -74,6 +75,16 @@ def test_extras_exist():
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert set(re.findall(r"\.\[(\w+)\]", README)) <= set(project["optional-dependencies"])
+
+
+def test_the_readme_can_be_read_on_a_package_index():
+    """Where relative links are dead: files of the repository are named instead, and exist."""
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        assert target.startswith(("https://", "#")), target
+    named = re.findall(r"`((?:\w+/)+[\w.-]*\w\.(?:md|py|toml))`", README)
+    assert len(named) > 10
+    for path in named:
+        assert (ROOT / path).is_file(), path
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
