@@ -43,10 +43,11 @@ def run(
     :func:`audio.read` and :class:`Codec`.
     """
     source = SAMPLE if source is None else source
-    wav, rate = audio.read(source)
-    if wav.shape[1] > MAX_SECONDS * rate:
-        note(f"{source}: only the first {MAX_SECONDS} s are used")
-        wav = wav[:, : MAX_SECONDS * rate]
+    with audio.open_reader(source, recover=True) as reader:
+        rate = reader.sample_rate
+        wav = _first_seconds(reader, MAX_SECONDS)
+        if reader.n_samples is None or reader.n_samples > wav.shape[1]:
+            note(f"{source}: only the first {MAX_SECONDS} s are used")
     if wav.shape[1] == 0:
         raise AudioError(f"{source}: it has no samples, so there is nothing to hear")
     codec = Codec.from_pretrained(weights or DEFAULT_WEIGHTS)
@@ -101,6 +102,18 @@ def run(
         "rates": rows,
         "files": [str(out / name) for name in files],
     }
+
+
+def _first_seconds(reader: audio.AudioReader, seconds: int) -> NDArray[np.float32]:
+    """The beginning of a recording [C, N], at most so many seconds."""
+    left = seconds * reader.sample_rate
+    parts = [np.zeros((reader.n_channels, 0), np.float32)]
+    for block in reader.blocks():
+        parts.append(block[:, :left])
+        left -= parts[-1].shape[1]
+        if left == 0:
+            break
+    return np.concatenate(parts, 1)
 
 
 def table(result: dict[str, Any]) -> str:
