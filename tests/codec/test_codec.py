@@ -38,7 +38,7 @@ def noise(n: int, channels: int = 1, seed: int = 0) -> np.ndarray:
 # --- lengths and shapes
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     n=st.one_of(st.sampled_from([0, 1, 2, 263, 264, 265, 527, 528, 529]), st.integers(0, 4000)),
     rate=st.sampled_from([8_000, 16_000, 22_050, 24_000, 44_100, 48_000, 192_000]),

@@ -141,7 +141,7 @@ def test_any_bytes_are_a_packet_or_a_packet_error(data):
 # --- order
 
 
-@quick
+@settings(quick, max_examples=10)
 @given(
     seed=SEEDS,
     depth=st.integers(0, 6),

@@ -7,17 +7,23 @@ import click
 
 @click.command()
 @click.argument("weights", metavar="WEIGHTS")
-@click.option("--data", required=True, metavar="PATH", help="Folder, .jsonl manifest or file.")
-@click.option("--out", default="codebooks_out", show_default=True, metavar="DIR", help="Folder.")
-@click.option("--limit-per-set", type=click.IntRange(1), metavar="N", help="Clips of each set.")
+@click.option(
+    "--data", required=True, metavar="PATH", help="Audio: folder, .jsonl manifest or file."
+)
+@click.option(
+    "--out", default="codebooks_out", show_default=True, metavar="DIR", help="Output folder."
+)
+@click.option(
+    "--limit-per-set", type=click.IntRange(1), metavar="N", help="At most N clips per set."
+)
 @click.option("--threads", type=click.IntRange(1), help="CPU threads; all by default.")
 def codebooks(
     weights: str, data: str, out: str, limit_per_set: int | None, threads: int | None
 ) -> None:
-    """Use, entropy and predictability of the codes of WEIGHTS on audio.
+    """Show how the codes of WEIGHTS are used on audio: share, entropy, predictability.
 
-    Writes codebooks.csv and codebooks.png. 'order 0' and 'order 1' are bits per code that an
-    entropy coder would need, with tables from one half of the clips for the other half.
+    Writes codebooks.csv and codebooks.png. 'order 0' and 'order 1' are the bits per code that an
+    entropy coder would need for one half of the clips with tables from the other half.
     """
     from ..evaluate.codebooks import run
     from ._progress import show_progress

@@ -7,12 +7,18 @@ import click
 
 @click.command(name="entropy-tables")
 @click.argument("weights", metavar="WEIGHTS")
-@click.option("--data", required=True, metavar="PATH", help="Folder, .jsonl manifest or file.")
 @click.option(
-    "--minutes", type=click.FloatRange(0.1), default=60, show_default=True, help="Audio at most."
+    "--data", required=True, metavar="PATH", help="Audio: folder, .jsonl manifest or file."
 )
 @click.option(
-    "--steps", type=click.IntRange(1), default=1000, show_default=True, help="Of the fit."
+    "--minutes",
+    type=click.FloatRange(0.1),
+    default=60,
+    show_default=True,
+    help="Use at most this much audio.",
+)
+@click.option(
+    "--steps", type=click.IntRange(1), default=1000, show_default=True, help="Training steps."
 )
 @click.option("--threads", type=click.IntRange(1), help="CPU threads; all by default.")
 def entropy_tables(

@@ -15,39 +15,47 @@ def _names(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str,
 
 @click.command()
 @click.argument("clips", metavar="[CLIPS]", required=False)
-@click.option("--out", required=True, metavar="DIR", help="Folder for the results.")
+@click.option("--out", required=True, metavar="DIR", help="Output folder.")
 @click.option(
     "--systems",
     default=DEFAULT_SYSTEMS,
     show_default=True,
     metavar="LIST",
-    help="What to measure, separated by commas.",
+    help="Systems to measure, comma-separated.",
 )
-@click.option("--baseline", default="", metavar="SYSTEM", help="Compare with it; default: first.")
 @click.option(
-    "--metrics", default="", callback=_names, metavar="LIST", help="Only these; all by default."
+    "--baseline", default="", metavar="SYSTEM", help="System to compare with; the first by default."
+)
+@click.option(
+    "--metrics",
+    default="",
+    callback=_names,
+    metavar="LIST",
+    help="Metrics to compute; all by default.",
 )
 @click.option("--lyra-models", metavar="DIR", help="Folder of Lyra v2's .tflite files.")
-@click.option("--limit-per-set", type=click.IntRange(1), metavar="N", help="Clips of each set.")
 @click.option(
-    "--in-domain", default="", callback=_names, metavar="LIST", help="Sets to average apart."
+    "--limit-per-set", type=click.IntRange(1), metavar="N", help="At most N clips per set."
+)
+@click.option(
+    "--in-domain", default="", callback=_names, metavar="LIST", help="Sets that count as in-domain."
 )
 @click.option(
     "--listen",
     type=click.IntRange(0),
     default=4,
     show_default=True,
-    help="Clips to hear in the report.",
+    help="Clips with players in the report.",
 )
 @click.option(
     "--jobs", type=click.IntRange(1), default=2, show_default=True, help="Processes, 1 thread each."
 )
 @click.option("--markdown", metavar="FILE", help="Also write the main tables as Markdown.")
 def evaluate(clips: str | None, out: str, jobs: int, listen: int, **options: Any) -> None:
-    """Measure codecs on CLIPS and write a table, a summary and a report that can be heard.
+    """Measure codecs on CLIPS; write a table, a summary and a report with players.
 
-    CLIPS is a folder (its folders are the sets), a .jsonl manifest or a file; without it the
-    bundled clip is used. A stopped run goes on where it was when it is started again.
+    CLIPS is a folder (whose subfolders are the sets), a .jsonl manifest or a file; the bundled clip
+    by default. Run a stopped evaluation again to resume it.
 
     \b
     Systems, as KIND:KBPS or KIND:KBPS:OPTIONS, or NAME=KIND:KBPS:
