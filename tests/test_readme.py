@@ -70,6 +70,15 @@ def test_make_targets_exist():
         assert re.search(rf"^{target}:", makefile, flags=re.M)
 
 
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_the_demo_installs_what_it_needs_and_no_more(tmp_path):
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    command = ["make", "-n", "demo"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert re.findall(r"-e '\.\[(.*)\]'", done.stdout) == ["demo"]
+
+
 def test_extras_exist():
     import tomllib
 

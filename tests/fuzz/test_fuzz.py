@@ -4,7 +4,6 @@ import contextlib
 import random
 import subprocess
 import sys
-import time
 import tracemalloc
 from pathlib import Path
 
@@ -90,7 +89,6 @@ def test_encoded_from_mutated_bytes(which, seed, recover):
 def test_the_script_runs(target, tmp_path):
     argv = ["--seconds", "0.5", "--out", str(tmp_path), "--plain", "--target", target]
     command = [sys.executable, str(HERE / "fuzz_bitstream.py"), *argv]
-    start = time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "MiB at most" in done.stdout and time.monotonic() - start < 60
+    assert "MiB at most" in done.stdout
