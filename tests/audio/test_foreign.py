@@ -179,9 +179,9 @@ def test_a_name_that_looks_like_an_option_or_an_address(tmp_path, backend, monke
 @needs_ffmpeg
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads Linux's /proc")
 def test_memory_does_not_grow_with_the_file(tmp_path, backend):
-    """An hour of silence decodes to 345 MB of floats."""
+    """20 minutes of silence decode to 115 MB of floats."""
     path = tmp_path / "long.m4a"
-    silence = ["-f", "lavfi", "-i", "anullsrc=r=24000:cl=mono", "-t", "3600"]
+    silence = ["-f", "lavfi", "-i", "anullsrc=r=24000:cl=mono", "-t", "1200"]
     subprocess.run([FFMPEG, "-v", "error", *silence, "-b:a", "8k", str(path)], check=True)
     hide = "sys.modules['av'] = None; importlib.util.find_spec = lambda name: None;"
     code = f"""if True:
@@ -192,7 +192,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path, backend):
             return int(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1])
         with audio.open_reader(sys.argv[1]) as reader:
             before = peak()
-            assert sum(x.shape[1] for x in reader.blocks()) == reader.n_samples > 86_000_000
+            assert sum(x.shape[1] for x in reader.blocks()) == reader.n_samples > 28_000_000
         print(peak() - before)
     """
     run = [sys.executable, "-c", code, str(path)]

@@ -24,6 +24,7 @@ from ..errors import AudioError
 from . import wav
 from .report import Report
 from .tags import Tags
+from .window import Part, Window
 
 __all__ = ["open_foreign"]
 
@@ -175,9 +176,10 @@ class _PyAvReader(_ForeignReader):
     def _open(self) -> Iterator[tuple[Any, Any]]:
         import av
 
-        self._source.seek(0)
+        size = self._source.seek(0, io.SEEK_END)
+        window: Any = Window(self._source, Part(0, size))
         try:
-            container = av.open(self._source, metadata_errors="replace")
+            container = av.open(window, metadata_errors="replace")
         except (av.FFmpegError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise self._unreadable(reason) from error

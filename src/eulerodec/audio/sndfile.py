@@ -11,7 +11,6 @@ import contextlib
 import functools
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -21,11 +20,12 @@ from ..errors import AudioError
 from . import mpeg, ogg, wav
 from .report import Report
 from .tags import Tags
+from .window import Part, Window
 
 if TYPE_CHECKING:
     import soundfile
 
-__all__ = ["Part", "SoundReader", "UnreadableError", "Window", "survey"]
+__all__ = ["SoundReader", "UnreadableError", "survey"]
 
 _EXACT = ("WAV", "WAVEX", "RF64", "FLAC", "AIFF", "W64", "CAF", "AU")  # state their true length
 _UNKNOWN_FRAMES = 1 << 36  # FLAC's own limit; libsndfile says 2^63 - 1 where none is stated
@@ -38,20 +38,6 @@ _FLAC_STARTS = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")
 
 class UnreadableError(AudioError):
     """A file that libsndfile does not know."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """Bytes ``start`` to ``stop`` of a file, which hold at least so many samples.
-
-    ``insert`` stands before byte ``insert_at``, though the file does not have it.
-    """
-
-    start: int
-    stop: int
-    least_samples: int = 0
-    insert: bytes = b""
-    insert_at: int = 0
 
 
 def survey(source: BinaryIO, kind: str, report: Report) -> list[Part]:
@@ -112,16 +98,18 @@ def _by_size(source: BinaryIO, kind: str, end: int, report: Report) -> list[Part
     magic = _read_at(source, 0, 4)
     parts: list[Part] = []
     at = 0
-    while (stop := _stated_end(source, kind, at, end)) is not None:
+    while (stop := _stated_end(source, kind, at, end)) is not None and stop > at:
         if stop > end:
             report.missing(f"cut short: it should have {stop} bytes, {end} are there")
         parts.append(Part(at, min(stop, end)))
-        at = stop + (stop & 1) if _read_at(source, stop, 4) != magic else stop
-        if at >= end:
+        if stop & 1 and stop < end and _read_at(source, stop, 4) != magic:
+            stop += 1  # a byte that makes the size even
+        if stop >= end:
             break
-        if _read_at(source, at, 4) != magic:
-            report.note(f"{end - at} bytes behind its end are not read")
+        if _read_at(source, stop, 4) != magic:
+            report.note(f"{end - stop} bytes behind its end are not read")
             break
+        at = stop
     return parts
 
 
@@ -151,55 +139,6 @@ def _stated_end(source: BinaryIO, kind: str, start: int, end: int) -> int | None
 def _read_at(source: BinaryIO, at: int, size: int) -> bytes:
     source.seek(at)
     return source.read(size)
-
-
-class Window:
-    """A part of a file as a file of its own, for libsndfile.
-
-    Errors of the disk cannot go through libsndfile; :meth:`check` raises them afterwards.
-    """
-
-    def __init__(self, source: BinaryIO, part: Part) -> None:
-        self._source, self._part, self._at = source, part, 0
-        self._size = part.stop - part.start + len(part.insert)
-        self._error: OSError | None = None
-
-    def read(self, size: int = -1) -> bytes:
-        left = max(0, self._size - self._at)
-        size = left if size < 0 else min(size, left)
-        part, done = self._part, b""
-        if part.insert:
-            first = part.insert_at - part.start
-            if self._at < first:
-                done += self._take(part.start + self._at, min(size, first - self._at))
-            behind = self._at + len(done) - first
-            if behind < len(part.insert):
-                done += part.insert[behind : behind + size - len(done)]
-            behind = self._at + len(done) - len(part.insert)
-            done += self._take(part.start + behind, size - len(done)) if len(done) < size else b""
-        else:
-            done = self._take(part.start + self._at, size)
-        self._at += len(done)
-        return done
-
-    def _take(self, at: int, size: int) -> bytes:
-        try:
-            self._source.seek(at)
-            return self._source.read(size)
-        except OSError as error:
-            self._error = error
-            return b""
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = offset + (0, self._at, self._size)[whence]
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def check(self) -> None:
-        if self._error is not None:
-            raise self._error
 
 
 class SoundReader:
