@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from eulerodec.errors import ConfigError
-from research.run import FACTS, SCORES, read_csv, write_csv
+from eulerodec.tabular import read_csv, write_csv
+from research.run import FACTS, SCORES
 from research.score import METRICS
 from research.study import IN_DOMAIN, VARIANTS
 
@@ -31,7 +32,10 @@ VALIDATED = ("step", "val_si_sdr_6", "val_si_sdr_12", "val_mel_12")
 def collect(runs: Path, out: Path) -> int:
     """Write ``curves.csv``, ``scores.csv`` and ``runs.csv`` of all finished runs; returns how many.
 
-    Scores are means over the clips of a set. Errors: :class:`ConfigError` if there is no run.
+    Scores are means over the clips of a set.
+
+    Raises:
+        ConfigError: there is no run.
     """
     curves, scores, facts = [], [], []
     for variant in VARIANTS:
@@ -61,7 +65,8 @@ def collect_others(folders: Sequence[Path], out: Path) -> None:
     Settings: learning rate, minutes of training audio (0: all), steps. Besides the held-out scores
     of the log SI-SDR and phase coherence of the out-of-domain clips, means over sets.
 
-    Errors: :class:`ConfigError` if there is no run.
+    Raises:
+        ConfigError: there is no run.
     """
     rows: list[dict[str, str]] = []
     curves: list[list[dict[str, str]]] = []
@@ -127,7 +132,8 @@ def measure_speed(recipes: Path, variants: Sequence[str], out: Path, rounds: int
     loaded = {v: load_recipe(recipes / f"{v}.toml") for v in variants}
     models = {v: build_model(r.model) for v, r in loaded.items()}
     first = next(iter(loaded.values())).data
-    wav = 0.1 * torch.randn(first.batch_size, 1, round(first.crop_seconds * 24_000))
+    rate = next(iter(models.values())).sample_rate
+    wav = 0.1 * torch.randn(first.batch_size, 1, round(first.crop_seconds * rate))
     times: dict[str, list[float]] = {v: [] for v in variants}
     for _ in range(rounds + 1):
         for name, model in models.items():

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from eulerodec.codec.weights import load_weights
 from eulerodec.errors import ConfigError
 from eulerodec.evaluate.clips import Clip, find_clips
 from eulerodec.files import write_bytes
-from research.score import load_variant, read_middle, score_clips, summarise_model
+from eulerodec.tabular import write_csv
+from research.score import read_middle, score_clips, summarise_model
 from research.variants import build_model, initialize
 
 __all__ = ["run_study"]
@@ -39,9 +38,17 @@ def run_study(
     A seed sets the initial weights and the crops, so all variants see the same crops of a seed in
     the same order. Seeds come one after the other: whatever is finished compares all variants.
 
-    ``overrides``: settings for all of them, ``section.key=value``.
+    Args:
+        recipes: folder of the recipes.
+        variants, seeds: names of recipes, and seeds for each.
+        data: training audio, as for :func:`eulerodec.train.run`.
+        clips: what to score them on, see :func:`~eulerodec.evaluate.clips.find_clips`.
+        per_set: clips of each set.
+        out: folder of the runs.
+        overrides: settings for all of them, ``section.key=value``.
 
-    Errors: :class:`ConfigError` for a recipe that is not there, and whatever training raises.
+    Raises:
+        ConfigError: a recipe that is not there; and whatever training raises.
     """
     from eulerodec.train import run
 
@@ -73,28 +80,15 @@ def run_study(
 
 
 def _score(folder: Path, clips: Sequence[Clip]) -> None:
-    model = load_variant(folder)
+    model = load_weights(folder, build_model).model
     rows = score_clips(model, clips, SECONDS)
     write_csv(folder / SCORES, rows)
-    shortest = [read_middle(clip, 1.0) for clip in clips[:: max(1, len(clips) // 4)]]
-    wavs = [torch.from_numpy(w) for w in shortest if len(w) == 24_000]
+    shortest = [
+        read_middle(clip, 1.0, model.sample_rate) for clip in clips[:: max(1, len(clips) // 4)]
+    ]
+    wavs = [torch.from_numpy(w) for w in shortest if len(w) == model.sample_rate]
     facts = summarise_model(model, torch.stack(wavs)[:, None])
     text = json.dumps({k: round(v, 6) for k, v in facts.items()}, indent=2)
     write_bytes(folder / FACTS, text.encode())
     sdr = [r["si_sdr"] for r in rows if r["stages"] == 12 and "si_sdr" in r]
     print(f"{folder.name}: SI-SDR {sum(sdr) / len(sdr):.2f} dB, 12 stages", flush=True)
-
-
-def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Rows with the union of their columns; what a row does not have stays empty."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_bytes(path, text.getvalue().encode())
-
-
-def read_csv(path: Path) -> list[dict[str, str]]:
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,39 +11,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from eulerodec import audio
 from eulerodec.evaluate.clips import SAMPLE_RATE, Clip, read_clip
 from eulerodec.metrics import measure, select
 from eulerodec.model import EuleroDec
-from research.variants import build_model, cost
+from research.variants import cost
 
-__all__ = ["equivariance_error", "load_variant", "read_middle", "score_clips", "summarise_model"]
+__all__ = ["equivariance_error", "read_middle", "score_clips", "summarise_model"]
 
 METRICS = ("si_sdr", "log_mel", "ip_rad", "gd_rad", "iaf_rad", "pc", "pesq_wb")
 #: Sets whose clips are no speech: PESQ, a model of speech, says nothing about them.
 NOT_SPEECH = ("music", "general")
 
 
-def load_variant(run: Path) -> EuleroDec:
-    """The network of a finished run in eval mode, on the CPU."""
-    from safetensors.torch import load_file
-
-    config = json.loads((run / "config.json").read_text(encoding="utf-8"))
-    fields = {k: v for k, v in config.items() if k not in _NOT_MODEL}
-    model = build_model(fields)
-    tensors = load_file(run / "model.safetensors")
-    model.load_state_dict(
-        {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
-    )
-    return model.eval()
-
-
-_NOT_MODEL = ("format", "name", "weights_sha256", "about")
-
-
-def read_middle(clip: Clip, seconds: float) -> NDArray[np.float32]:
-    """The middle of a clip, at most that long, ``[N]``."""
-    wav = read_clip(clip)
-    n = min(len(wav), round(seconds * SAMPLE_RATE))
+def read_middle(clip: Clip, seconds: float, sample_rate: int) -> NDArray[np.float32]:
+    """The middle of a clip, at most that long, ``[N]`` at ``sample_rate`` in Hz."""
+    wav = audio.resample(read_clip(clip)[None], SAMPLE_RATE, sample_rate)[0]
+    n = min(len(wav), round(seconds * sample_rate))
     start = (len(wav) - n) // 2
     return wav[start : start + n]
 
@@ -60,14 +42,14 @@ def score_clips(
     """
     rows = []
     for clip in clips:
-        wav = read_middle(clip, seconds)
+        wav = read_middle(clip, seconds, model.sample_rate)
         batch = torch.from_numpy(wav)[None, None]
         for k in stages:
             n_codebooks = torch.full((1,), k)
             pesq = clip.set not in NOT_SPEECH and k == max(stages)
             names = [m for m in METRICS if m != "pesq_wb" or pesq]
             decoded = model(batch, n_codebooks=n_codebooks).audio[0, 0].numpy()
-            values, _ = measure(wav, decoded, SAMPLE_RATE, select(names))
+            values, _ = measure(wav, decoded, model.sample_rate, select(names))
             rows.append({"set": clip.set, "clip": clip.name, "stages": k}
                         | {m: round(values[m], 5) for m in names if m in values})  # fmt: skip
     return rows

@@ -43,6 +43,7 @@ from eulerodec.model import (
     typical,
 )
 from eulerodec.model.fit import initialize as initialize_codec
+from eulerodec.model.trunk import FrequencyAttention, Trunk, WindowedAttention
 from eulerodec.nn import (
     STFT,
     ComplexConv1d,
@@ -63,16 +64,26 @@ ARITHMETICS = ("complex", "real", "polar")
 
 @dataclass(frozen=True, kw_only=True)
 class VariantConfig(ModelConfig):
-    """A :class:`ModelConfig` with the two switches of :mod:`research.variants`.
+    """A :class:`ModelConfig` with the switches of :mod:`research.variants`.
 
     ``encoder_channels`` and ``decoder_channels`` are pairs of real channels for the real and polar
     arithmetic.
+
+    Attributes:
+        arithmetic: ``complex``, ``real`` or ``polar``.
+        transform_path: whether the fixed lapped transform is there.
+        attention: False leaves the axial attention out.
+        whitening: False puts an RMS norm in the place of 2x2 whitening.
+        activation: ``magnitude`` gates by modulus, ``split`` by re and im apart.
     """
 
     energy_stages: tuple[int, ...] = ()  # latents alone are compared
     pitch_channels: int = 0
     arithmetic: str = "complex"
     transform_path: bool = True
+    attention: bool = True
+    whitening: bool = True
+    activation: str = "magnitude"
 
     def __post_init__(self) -> None:
         if self.arithmetic not in ARITHMETICS:
@@ -81,6 +92,8 @@ class VariantConfig(ModelConfig):
         if self.arithmetic != "complex":  # a unit gated by itself, whatever the recipe says
             object.__setattr__(self, "activation", "split")
             object.__setattr__(self, "whitening", False)
+        if self.activation not in ("magnitude", "split"):
+            raise ConfigError(f'activation={self.activation!r}; allowed: "magnitude", "split"')
         super().__post_init__()
 
 
@@ -89,6 +102,27 @@ def build_model(values: dict[str, Any]) -> EuleroDec:
     if values.keys() & {"arithmetic", "transform_path"}:
         return VariantModel(cast(VariantConfig, VariantConfig.from_dict(values)))
     return EuleroDec(ModelConfig.from_dict(values))
+
+
+class SplitGate(nn.Module):
+    """``value * sigmoid(gate)``: re and im gate themselves, apart."""
+
+    def forward(self, value: Tensor, gate: Tensor) -> Tensor:
+        return value * torch.sigmoid(gate)
+
+
+def ablate(module: nn.Module, config: VariantConfig) -> None:
+    """Takes out of a network what the switches turn off, in place."""
+    if isinstance(module, Trunk) and not config.attention:
+        attention = (FrequencyAttention, WindowedAttention)
+        module.layers = nn.ModuleList(x for x in module.layers if not isinstance(x, attention))
+    for name, child in module.named_children():
+        if isinstance(child, WhiteningNorm) and not config.whitening:
+            setattr(module, name, ComplexRMSNorm(child.channels, child.floor))
+        elif isinstance(child, MagnitudeGLU) and config.activation == "split":
+            setattr(module, name, SplitGate())
+        else:
+            ablate(child, config)
 
 
 class RealRMSNorm(nn.Module):
@@ -133,8 +167,6 @@ def make_real(module: nn.Module) -> None:
         elif isinstance(child, WhiteningNorm | ComplexRMSNorm):
             # the power of a complex number is that of its two parts together
             setattr(module, name, RealRMSNorm(2 * child.channels, child.floor / 2))
-        elif isinstance(child, MagnitudeGLU):  # not used: pairs gate themselves
-            setattr(module, name, nn.Identity())
         else:
             make_real(child)
 
@@ -152,6 +184,7 @@ class VariantEncoder(Encoder):
 
     def __init__(self, config: VariantConfig) -> None:
         super().__init__(config)
+        ablate(self, config)
         width, bins = config.encoder_channels, config.n_fft // 2 + 1
         if config.arithmetic != "complex":
             make_real(self)
@@ -186,6 +219,7 @@ class VariantDecoder(Decoder):
 
     def __init__(self, config: VariantConfig, stft: STFT) -> None:
         super().__init__(config, stft, None)
+        ablate(self, config)
         width, bins, latents = config.decoder_channels, stft.n_bins, config.latent_dim
         start = 0.0 if config.transform_path else None  # what the last layer starts from
         if not config.transform_path:

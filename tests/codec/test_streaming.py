@@ -129,7 +129,6 @@ CONFIGS = {
     "tiny": {},
     "causal": dict(encoder_look_ahead=0, decoder_look_ahead=0),
     "far": dict(encoder_look_ahead=2, decoder_look_ahead=2, attention_window=(3, 2)),
-    "plain": dict(attention=False, whitening=False, activation="split"),
     "wide": dict(kernel_size=5),
 }
 

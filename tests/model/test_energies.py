@@ -240,7 +240,7 @@ class TestInTheModel:
         for k, codes in zip(stages.tolist(), out.codes, strict=True):
             assert agree(codes[None, :k], model.encode(wav[:1], k))
             assert (codes[k:] == -1).all()
-        assert float(out.commitment_loss) == 0.0
+        assert float(out.losses["commitment"]) == 0.0
         out.audio.square().mean().backward()  # straight through to the encoder
         assert model.encoder.out_proj.weight.grad.abs().sum() > 0
 

@@ -238,7 +238,7 @@ def test_config_survives_json():
 
 @pytest.mark.parametrize(
     ("key", "nearest"),
-    [("latent_dims", "latent_dim"), ("n_codebook", "n_codebooks"), ("atention", "attention")],
+    [("latent_dims", "latent_dim"), ("n_codebook", "n_codebooks"), ("attention_windo", "attention_window")],
 )
 def test_unknown_setting_names_the_nearest(key, nearest):
     with pytest.raises(ConfigError, match=f"'{key}'.*'{nearest}'"):
@@ -252,7 +252,9 @@ def test_unknown_setting_names_the_nearest(key, nearest):
         (dict(decoder_channels=8), "decoder_channels=8.*multiple"),
         (dict(kernel_size=4), "kernel_size=4.*odd"),
         (dict(hop_length=265), "hop_length=265.*even"),
-        (dict(activation="relu"), "'relu'.*magnitude.*split"),
+        (dict(latent_dim=0), "latent_dim=0.*from 1"),
+        (dict(decoder_blocks=1025), "decoder_blocks=1025.*1024"),
+        (dict(latent_exponent=math.nan), "latent_exponent=nan.*above 0"),
     ],
 )
 def test_impossible_settings_are_named(changes, word):

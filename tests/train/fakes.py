@@ -15,7 +15,7 @@ from eulerodec.train.recipe import Recipe
 @dataclass
 class Output:
     audio: Tensor
-    commitment_loss: Tensor
+    losses: dict[str, Tensor]
     stats: dict[str, Any] = field(default_factory=dict)
 
 
@@ -23,6 +23,7 @@ class FakeCodec(nn.Module):
     """Linear encoder and decoder on frames of 24 samples, with an EMA buffer and dropout."""
 
     n_codebooks = 12
+    sample_rate = 24_000
 
     def __init__(self, width: int = 8, seed: int = 0):
         super().__init__()
@@ -53,7 +54,8 @@ class FakeCodec(nn.Module):
             latent = latent + 0.1 * torch.exp2(-n_codebooks.float())[:, None, None]
         audio = self.decoder(latent)[..., : wav.shape[-1]]
         audio = nn.functional.pad(audio, (0, wav.shape[-1] - audio.shape[-1]))
-        return Output(audio, latent.square().mean(), {"perplexity": torch.arange(12.0)})
+        losses = {"commitment": latent.square().mean(), "shift": latent.abs().mean()}
+        return Output(audio, losses, {"perplexity": torch.arange(12.0)})
 
 
 def mse(audio: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -31,7 +31,7 @@ def with_(**changes) -> AugmentConfig:
 
 def test_off_is_identity():
     wave = tone(440, N)
-    out = augment(lambda n, margin: wave, N, OFF, np.random.default_rng(0))
+    out = augment(lambda n, margin: wave, N, OFF, np.random.default_rng(0), RATE)
     np.testing.assert_array_equal(out, wave)
 
 
@@ -39,27 +39,27 @@ def test_off_is_identity():
 def test_gain_is_exact(db: float):
     wave = tone(440, N)
     config = with_(gain_p=1, gain_db=[db, db])
-    out = augment(lambda n, margin: wave, N, config, np.random.default_rng(0))
+    out = augment(lambda n, margin: wave, N, config, np.random.default_rng(0), RATE)
     np.testing.assert_allclose(out, wave * 10 ** (db / 20), rtol=1e-6)
 
 
 def test_gain_never_clips():
     wave = tone(440, N, amplitude=0.9)
     config = with_(gain_p=1, gain_db=[6, 6], mix_p=1, mix_db=[0, 0])
-    out = augment(lambda n, margin: wave, N, config, np.random.default_rng(0))
+    out = augment(lambda n, margin: wave, N, config, np.random.default_rng(0), RATE)
     assert np.abs(out).max() == pytest.approx(1.0, abs=1e-6)
 
 
 def test_polarity():
     wave = tone(440, N)
-    out = augment(lambda n, margin: wave, N, with_(polarity_p=1), np.random.default_rng(0))
+    out = augment(lambda n, margin: wave, N, with_(polarity_p=1), np.random.default_rng(0), RATE)
     np.testing.assert_array_equal(out, -wave)
 
 
 @pytest.mark.parametrize("speed", [0.85, 0.97, 1.0411, 1.18])
 def test_speed_moves_pitch_as_asked(speed: float):
     plan = Spectral(speed=speed)
-    out = resample_filter(tone(1000, plan.source_samples(N)), N, plan)
+    out = resample_filter(tone(1000, plan.source_samples(N)), N, plan, RATE)
     assert out.shape == (N,)
     # the tone must be at 1000 * speed, whole: what is left after taking it out is below -60 dB
     ratio = plan.source_samples(N) / (N + 1024)  # the ratio after rounding to whole samples
@@ -74,14 +74,14 @@ def test_speed_moves_pitch_as_asked(speed: float):
 
 def test_speed_up_does_not_alias():
     plan = Spectral(speed=1.18)  # 11 kHz would land at 12.98 kHz, above half the rate
-    out = resample_filter(tone(11000, plan.source_samples(N)), N, plan)
+    out = resample_filter(tone(11000, plan.source_samples(N)), N, plan, RATE)
     assert np.sqrt(np.mean(out[N // 8 : -N // 8] ** 2)) < 1e-4
 
 
 def test_band_limit_keeps_below_and_removes_above():
     plan = Spectral(cutoff_hz=4000)
     source = plan.source_samples(N)
-    out = resample_filter(tone(3000, source) + tone(5500, source), N, plan)
+    out = resample_filter(tone(3000, source) + tone(5500, source), N, plan, RATE)
     assert amplitude_at(out, 3000) == pytest.approx(0.1, rel=1e-3)
     assert amplitude_at(out, 5500) < 1e-4
 
@@ -89,8 +89,8 @@ def test_band_limit_keeps_below_and_removes_above():
 def test_equaliser_ends_have_the_given_gains():
     plan = Spectral(eq_db=(6.0, 0.0, 0.0, 0.0, 0.0, -6.0))
     source = plan.source_samples(N)
-    low = resample_filter(tone(20, source), N, plan)
-    high = resample_filter(tone(11950, source), N, plan)
+    low = resample_filter(tone(20, source), N, plan, RATE)
+    high = resample_filter(tone(11950, source), N, plan, RATE)
     assert 20 * np.log10(amplitude_at(low, 20) / 0.1) == pytest.approx(6, abs=0.1)
     assert 20 * np.log10(amplitude_at(high, 11950) / 0.1) == pytest.approx(-6, abs=0.1)
 
@@ -99,13 +99,15 @@ def test_mix_level():
     first, second = tone(500, N), tone(2000, N, amplitude=0.01)
     waves = iter([first, second])
     config = with_(mix_p=1, mix_db=[-10, -10])
-    out = augment(lambda n, margin: next(waves), N, config, np.random.default_rng(0))
+    out = augment(lambda n, margin: next(waves), N, config, np.random.default_rng(0), RATE)
     assert amplitude_at(out, 500) == pytest.approx(0.1, rel=1e-3)
     assert amplitude_at(out, 2000) == pytest.approx(0.1 * 10**-0.5, rel=1e-3)
 
 
 def test_silence_stays_finite():
     config = AugmentConfig(speed_p=1, eq_p=1, band_limit_p=1, mix_p=1)
-    out = augment(lambda n, margin: np.zeros(n, np.float32), N, config, np.random.default_rng(0))
+    out = augment(
+        lambda n, margin: np.zeros(n, np.float32), N, config, np.random.default_rng(0), RATE
+    )
     assert out.shape == (N,)
     assert not out.any()

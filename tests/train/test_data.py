@@ -13,6 +13,7 @@ from eulerodec.train.data import Crops, load_data, prefetch, sample_stages, spli
 from eulerodec.train.recipe import AugmentConfig, DataConfig
 
 STAGES = sample_stages({"12": 0.5, "6": 0.4, "other": 0.1}, 12)
+RATE = 24_000
 SMALL = DataConfig(crop_seconds=0.05, batch_size=4)
 
 
@@ -23,11 +24,11 @@ def ramps(lengths: dict[str, int], **common: str) -> Cache:
         items.append(Item(path=name, offset=offset, n=n, source=name, **common))
         waves.append(np.full(n, 1000 * number, dtype=np.int16))
         offset += n
-    return Cache(np.concatenate(waves), items)
+    return Cache(np.concatenate(waves), RATE, items)
 
 
 def test_batch_is_a_function_of_seed_step_and_rank():
-    caches = [synthesize(20)]
+    caches = [synthesize(20, RATE)]
     a = Crops(caches, SMALL, AugmentConfig(), STAGES)
     b = Crops(caches, SMALL, AugmentConfig(), STAGES)
     b.batch(3)  # what was drawn before must not matter
@@ -39,7 +40,7 @@ def test_batch_is_a_function_of_seed_step_and_rank():
 
 
 def test_prefetch_keeps_order_and_content_with_any_number_of_threads():
-    crops = Crops([synthesize(20)], SMALL, AugmentConfig(), STAGES)
+    crops = Crops([synthesize(20, RATE)], SMALL, AugmentConfig(), STAGES)
     got = list(prefetch(crops, 2, 9, workers=3))
     assert [step for step, _ in got] == list(range(2, 9))
     for step, batch in got:
@@ -47,39 +48,25 @@ def test_prefetch_keeps_order_and_content_with_any_number_of_threads():
 
 
 def test_crop_shape_range_and_type():
-    batch = Crops([synthesize(20)], SMALL, AugmentConfig(mix_p=1.0), STAGES).batch(0)
+    batch = Crops([synthesize(20, RATE)], SMALL, AugmentConfig(mix_p=1.0), STAGES).batch(0)
     assert batch.audio.shape == (4, 1, 1200)
     assert batch.audio.dtype == np.float32
     assert np.abs(batch.audio).max() <= 1
 
 
-def test_sources_are_drawn_by_hours_to_the_alpha_and_weights():
-    lengths = {"long": 24000 * 16, "short": 24000 * 4, "out": 24000}
-    config = DataConfig(
-        crop_seconds=0.01, batch_size=2000, alpha=0.5, source_weights={"short": 3.0, "out": 0.0}
-    )
-    level = Crops([ramps(lengths)], config, None, STAGES).batch(0).audio[:, 0, 0] * 32768
+def test_sources_are_drawn_by_hours_to_the_alpha():
+    config = DataConfig(crop_seconds=0.01, batch_size=2000, alpha=0.5)
+    cache = ramps({"long": RATE * 16, "short": RATE * 4})
+    level = Crops([cache], config, None, STAGES).batch(0).audio[:, 0, 0] * 32768
     share = float((level == 2000).mean())
-    # sqrt(16) : 3 sqrt(4) = 4 : 6; four standard deviations of 2000 draws
-    assert share == pytest.approx(0.6, abs=0.044)
-    assert not (level == 3000).any()
-
-
-def test_kind_share():
-    music = ramps({"m": 24000 * 50}, kind="music")
-    speech = ramps({"s": 24000 * 2}, kind="speech")
-    speech.audio[:] = 5000
-    config = DataConfig(
-        crop_seconds=0.01, batch_size=2000, kind_share={"music": 0.1, "speech": 0.9}
-    )
-    level = Crops([music, speech], config, None, STAGES).batch(0).audio[:, 0, 0] * 32768
-    assert float((level == 1000).mean()) == pytest.approx(0.1, abs=0.03)
+    # sqrt(16) : sqrt(4) = 2 : 1; four standard deviations of 2000 draws
+    assert share == pytest.approx(1 / 3, abs=0.043)
 
 
 def test_silence_is_drawn_again():
     audio = np.zeros(24000 * 10, dtype=np.int16)
     audio[: 24000 * 3] = 3000
-    cache = Cache(audio, [Item(path="x", offset=0, n=len(audio))])
+    cache = Cache(audio, RATE, [Item(path="x", offset=0, n=len(audio))])
     config = DataConfig(crop_seconds=0.01, batch_size=500, silence_skip=1.0)
     silent = (Crops([cache], config, None, STAGES).batch(0).audio == 0).all((1, 2)).mean()
     assert silent == pytest.approx(0.7**8, abs=0.05)  # eight tries, 70 % of the file is silent
@@ -102,7 +89,7 @@ def test_margins_do_not_leak_the_neighbouring_file():
 
 
 def test_held_out_speakers_are_in_one_part_only():
-    train, val = split([synthesize(90)], DataConfig(val_fraction=0.3, val=["tone-0003"]))
+    train, val = split([synthesize(90, RATE)], DataConfig(val_fraction=0.3, val=["tone-0003"]))
     who = [
         {i.source + i.speaker for i in part[0].items if i.path != "tone-0003"}
         for part in (train, val)
@@ -113,11 +100,11 @@ def test_held_out_speakers_are_in_one_part_only():
 
 def test_held_out_pattern_without_match_is_an_error():
     with pytest.raises(ConfigError, match="nobody"):
-        split([synthesize(3)], DataConfig(val=["nobody*"]))
+        split([synthesize(3, RATE)], DataConfig(val=["nobody*"]))
 
 
 def test_max_minutes_takes_a_little_of_many_files_and_leaves_validation_alone() -> None:
-    data = [synthesize(180)]
+    data = [synthesize(180, RATE)]
     whole = split(data, DataConfig(val_fraction=0.3))
     train, val = split(data, DataConfig(val_fraction=0.3, max_minutes=0.2))
     lengths = [item.n / 24_000 for item in train[0].items]
@@ -146,7 +133,7 @@ def test_pack_resamples_resumes_and_grows(tmp_path: Path, capsys: pytest.Capture
     write(audio / "ann" / "a.wav", 440, 0.5, 16000)
     write(audio / "bob" / "b.flac", 1000, 0.25, 48000, channels=2)
     (audio / "broken.wav").write_text("no audio")
-    pack([audio], out)
+    pack([audio], out, sample_rate=RATE)
     assert "broken.wav" in capsys.readouterr().err
     cache = open_cache(out)
     by_name = {Path(i.path).name: i for i in cache.items}
@@ -163,7 +150,7 @@ def test_pack_resamples_resumes_and_grows(tmp_path: Path, capsys: pytest.Capture
     with open(out / "audio.s16", "ab") as tail:
         tail.write(b"half a file")  # a crash between samples and index line
     write(audio / "ann" / "c.wav", 200, 0.1, 24000)
-    pack([audio], out, quiet=True)
+    pack([audio], out, sample_rate=RATE, quiet=True)
     grown = open_cache(out)
     np.testing.assert_array_equal(grown.audio[: len(before)], before)
     assert len(grown.audio) == len(before) + 2400
@@ -171,29 +158,33 @@ def test_pack_resamples_resumes_and_grows(tmp_path: Path, capsys: pytest.Capture
 
 def test_manifest(tmp_path: Path):
     write(tmp_path / "x.wav", 440, 0.1, 24000)
-    row = {"path": "x.wav", "seconds": 0.1, "speaker": "eve", "source": "s", "kind": "music"}
+    row = {"path": "x.wav", "seconds": 0.1, "speaker": "eve", "source": "s", "licence": "CC0-1.0"}
     (tmp_path / "list.jsonl").write_text(json.dumps(row) + "\n\n")
     config = DataConfig(paths=[str(tmp_path / "list.jsonl")], cache=str(tmp_path / "cache"))
-    (cache,) = load_data(config, quiet=True)
-    assert [(i.n, i.speaker, i.source, i.kind) for i in cache.items] == [
-        (2400, "eve", "s", "music")
+    (cache,) = load_data(config, RATE, quiet=True)
+    assert [(i.n, i.speaker, i.source, i.licence) for i in cache.items] == [
+        (2400, "eve", "s", "CC0-1.0")
     ]
     (tmp_path / "list.jsonl").write_text("{}\n")
     with pytest.raises(ConfigError, match="line 1"):
-        pack([tmp_path / "list.jsonl"], tmp_path / "other")
+        pack([tmp_path / "list.jsonl"], tmp_path / "other", sample_rate=RATE)
 
 
 def test_data_errors(tmp_path: Path):
     with pytest.raises(ConfigError, match="no training audio"):
-        load_data(DataConfig())
+        load_data(DataConfig(), RATE)
     with pytest.raises(ConfigError, match="missing"):
-        load_data(DataConfig(paths=[str(tmp_path / "missing")]))
+        load_data(DataConfig(paths=[str(tmp_path / "missing")]), RATE)
     (tmp_path / "empty").mkdir()
     with pytest.raises(TrainingError, match="no audio"):
-        pack([tmp_path / "empty"], tmp_path / "cache")
+        pack([tmp_path / "empty"], tmp_path / "cache", sample_rate=RATE)
     pack_dir = tmp_path / "cut"
     write(tmp_path / "x.wav", 440, 0.1, 24000)
-    pack([tmp_path / "x.wav"], pack_dir, quiet=True)
+    pack([tmp_path / "x.wav"], pack_dir, sample_rate=RATE, quiet=True)
+    with pytest.raises(TrainingError, match=r"24000 Hz.*16000 Hz.*--sample-rate 16000"):
+        load_data(DataConfig(paths=[str(pack_dir)]), 16_000)
+    with pytest.raises(TrainingError, match="24000 Hz, not 16000"):
+        pack([tmp_path / "x.wav"], pack_dir, sample_rate=16_000)
     (pack_dir / "audio.s16").write_bytes(b"12")
     with pytest.raises(TrainingError, match="shorter"):
         open_cache(pack_dir)

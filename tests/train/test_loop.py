@@ -22,7 +22,6 @@ from eulerodec.errors import TrainingError, WeightsError
 from eulerodec.train.checkpoint import load_checkpoint
 from eulerodec.train.loop import run
 from eulerodec.train.recipe import with_changes
-from eulerodec.train.validate import log_mel, mel_filters
 
 
 def train(out: Path, *, model: FakeCodec | None = None, recipe=None, **kwargs):
@@ -131,7 +130,7 @@ def test_init_from_takes_weights_and_skips_initialize(tmp_path: Path):
     assert torch.equal(model.encoder.weight, weights["encoder.weight"])
     assert not torch.equal(model.decoder.weight, weights["decoder.weight"])
     assert model.initialized_with == ()
-    with pytest.raises(WeightsError, match="does not fit"):
+    with pytest.raises(WeightsError, match=r"model\.safetensors: tensor \w+ has shape"):
         train(tmp_path / "c", model=FakeCodec(width=4), init_from=tmp_path / "a")
     with pytest.raises(WeightsError, match="no weights at"):
         train(tmp_path / "d", init_from=tmp_path / "nothing")
@@ -273,14 +272,3 @@ def test_two_processes_agree(tmp_path: Path):
     assert_same(a, b)
     assert not torch.equal(a["encoder.weight"], FakeCodec(seed=0).encoder.weight)
     assert json.loads((tmp_path / "training.json").read_text())["processes"] == 2
-
-
-def test_mel_distance_of_a_gain_is_the_gain():
-    wave = 0.3 * torch.randn(1, 24000)
-    assert float((log_mel(2 * wave) - log_mel(wave)).abs().mean()) == pytest.approx(
-        math.log10(2), rel=1e-3
-    )
-    filters = mel_filters(64, 1024, 24000)
-    assert filters.shape == (64, 513) and float(filters.max()) <= 1
-    centre = 700 * (10 ** (2595 * math.log10(1 + 12000 / 700) * 33 / 65 / 2595) - 1)
-    assert int(filters[32].argmax()) == round(centre / (24000 / 1024))

@@ -6,15 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from eulerodec.train.losses import LossConfig, ReconstructionLoss, erb_filterbank
+from eulerodec.train.losses import ReconstructionLoss, erb_filterbank
+from eulerodec.train.recipe import LossConfig
 
 pytestmark = pytest.mark.numeric
+
+RATE = 24_000
 TERMS = {"wave", "complex", "magnitude", "band", "noise"}
 
 
 @pytest.fixture(scope="module")
 def loss():
-    return ReconstructionLoss(LossConfig())
+    return ReconstructionLoss(LossConfig(), RATE)
 
 
 def noise(batch=2, n=6000, seed=0, level=0.1):
@@ -138,7 +141,7 @@ def test_items_weigh_the_same_at_any_level(loss, gain):
 def test_total_is_the_weighted_sum_and_parts_are_detached():
     x, y = noise(seed=5), noise(seed=6).requires_grad_()
     weights = dict(wave=0.3, complex=2.0, magnitude=0.0, band=1.5)
-    total, parts = ReconstructionLoss(LossConfig(**weights))(y, x)
+    total, parts = ReconstructionLoss(LossConfig(**weights), RATE)(y, x)
     assert total.item() == pytest.approx(sum(w * float(parts[k]) for k, w in weights.items()))
     assert total.requires_grad and not any(part.requires_grad for part in parts.values())
 
@@ -162,7 +165,7 @@ def test_gradients_are_finite(term, pair):
         "loud": (1e3 * x, -1e3 * x),
     }[pair]
     y = y.clone().requires_grad_()
-    total, _ = ReconstructionLoss(only(**{term: 1.0}))(y, target)
+    total, _ = ReconstructionLoss(only(**{term: 1.0}), RATE)(y, target)
     (gradient,) = torch.autograd.grad(total, y)
     assert torch.isfinite(total) and torch.isfinite(gradient).all()
 
@@ -170,7 +173,7 @@ def test_gradients_are_finite(term, pair):
 @pytest.mark.parametrize("term", sorted(TERMS))
 def test_gradient_agrees_with_a_finite_difference(term):
     x, y = noise(1, 2000, seed=7), noise(1, 2000, seed=8)
-    loss = ReconstructionLoss(only(**{term: 1.0}))
+    loss = ReconstructionLoss(only(**{term: 1.0}), RATE)
     direction = noise(1, 2000, seed=9)
     y.requires_grad_()
     (gradient,) = torch.autograd.grad(loss(y, x)[0], y)
@@ -185,7 +188,7 @@ def test_gradient_agrees_with_a_finite_difference(term):
 def test_descending_the_gradient_lowers_the_term(term):
     x = noise(1, 2000, seed=10)
     y = (x + noise(1, 2000, seed=11, level=0.05)).requires_grad_()
-    loss = ReconstructionLoss(only(**{term: 1.0}))
+    loss = ReconstructionLoss(only(**{term: 1.0}), RATE)
     total, _ = loss(y, x)
     (gradient,) = torch.autograd.grad(total, y)
     with torch.no_grad():

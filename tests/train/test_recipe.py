@@ -20,8 +20,9 @@ def test_written_recipe_reads_back_equal():
     recipe = Recipe.from_dict(
         {
             "model": {"width": 3, "name": 'a "b"', "bands": [1, 2]},
-            "data": {"source_weights": {"a b": 0.5, "é": 2}},
-            "optim": {"freeze_until": {"encoder.in_proj": 10}},
+            "loss": {"windows": [64, 128]},
+            "data": {"val": ["é*"]},
+            "optim": {"freeze_until": {"encoder.in_proj": 10}, "lr_multipliers": {"a b": 0.5}},
         }
     )
     assert Recipe.from_dict(tomllib.loads(recipe.to_toml())) == recipe
@@ -36,7 +37,11 @@ def test_written_recipe_reads_back_equal():
         ({"train": {"steps": "many"}}, ["steps", "'many'", "int"]),
         ({"train": {"steps": True}}, ["steps"]),
         ({"train": {"precision": "fp16"}}, ["fp16", "bf16"]),
-        ({"optim": {"schedule_by": "time"}}, ["time_limit_minutes"]),
+        ({"optim": {"schedule": "time"}}, ["time_limit_minutes"]),
+        ({"optim": {"schedule": "cosine"}}, ["cosine", "steps, time"]),
+        ({"loss": {"wav": 1.0}}, ["[loss]", "wav", "'wave'"]),
+        ({"loss": {"windows": ["a"]}}, ["[loss]", "windows"]),
+        ({"loss": {"windows": []}}, ["windows"]),
         ({"augment": {"speed": [1.2, 0.8]}}, ["speed"]),
         ({"train": {"stage_probs": {"all": 1.0}}}, ["'all'"]),
     ],

@@ -24,7 +24,10 @@ import click
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
 @click.option("--init-from", metavar="WEIGHTS", help="Weights or checkpoint to start from.")
 @click.option(
-    "--time-limit", type=click.FloatRange(0, min_open=True), metavar="MINUTES", help="Stop after."
+    "--time-limit",
+    type=click.FloatRange(0, min_open=True),
+    metavar="MINUTES",
+    help="Stop after this many minutes of training.",
 )
 def train(
     recipe: str,

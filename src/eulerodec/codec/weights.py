@@ -15,9 +15,9 @@ file has its shape. The identity of weights is the sha256 of
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,14 +28,16 @@ from ..files import PathLike, write_bytes
 if TYPE_CHECKING:
     import torch
 
-    from ..model import EuleroDec, ModelConfig
+    from ..model import EuleroDec
 
 __all__ = [
     "DEFAULT_WEIGHTS",
     "WEIGHTS_FORMAT",
     "Pretrained",
+    "build_network",
     "bundled_names",
     "find_weights",
+    "load_tensors",
     "load_weights",
     "save_weights",
     "weights_hash",
@@ -50,14 +52,13 @@ CARD_FILE = "README.md"
 _BUNDLED = Path(__file__).parents[1] / "weights"
 _MAX_CONFIG_BYTES = 1 << 20
 _MAX_TENSOR_BYTES = 1 << 32
-_MAX_SETTING = 1 << 20  # of any whole number in a configuration
-_MAX_LAYERS = 1 << 10  # layers are Python objects, whatever their size
-_LAYERS = ("encoder_blocks", "decoder_blocks")
-_RATES = ("sample_rate", "hop_length")
 _DTYPES = {  # names in safetensors files
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
     "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8",
 }  # fmt: skip
+
+
+Build = Callable[[dict[str, Any]], "EuleroDec"]
 
 
 @dataclass(frozen=True)
@@ -93,17 +94,23 @@ def find_weights(name_or_dir: PathLike) -> Path:
     raise WeightsError(f"no weights {name!r}: neither a directory nor bundled (bundled: {known})")
 
 
-def load_weights(name_or_dir: PathLike = DEFAULT_WEIGHTS) -> Pretrained:
+def load_weights(name_or_dir: PathLike = DEFAULT_WEIGHTS, build: Build | None = None) -> Pretrained:
     """Load weights strictly, on the CPU, in eval mode.
 
-    Errors: :class:`WeightsError`, naming the file, for one that is missing or damaged, for an
-    unknown setting, and for any tensor that is missing, left over, of another shape or kind, or
-    not finite.
+    Args:
+        name_or_dir: the name of bundled weights, or a directory.
+        build: makes the network from the settings in config.json; :func:`build_network` by default.
+
+    Returns:
+        The network and what is known of it.
+
+    Raises:
+        WeightsError: naming the file, for one that is missing or damaged, for an unknown setting,
+            and for any tensor that is missing, left over, of another shape or kind, or not finite.
     """
     import torch
 
-    from ..model import EuleroDec, ModelConfig
-
+    build = build or build_network
     directory = find_weights(name_or_dir)
     config_file = directory / CONFIG_FILE
     fields = _read_config(config_file)
@@ -120,18 +127,14 @@ def load_weights(name_or_dir: PathLike = DEFAULT_WEIGHTS) -> Pretrained:
             f"{tensor_file}: damaged, or not the file {CONFIG_FILE} is about:"
             f" sha256 is {sha256}, should be {stated}"
         )
-    _check_sizes(fields, config_file)
     shapes = _stored_shapes(data, tensor_file)
     try:
-        config: ModelConfig = ModelConfig.from_dict(fields)
         with torch.device("meta"):  # shapes only, no memory
-            expected = EuleroDec(config).state_dict()
+            expected = build(fields).state_dict()
         _check_shapes(shapes, expected, tensor_file)
-        model = EuleroDec(config)
-    except (ArithmeticError, ConfigError, RuntimeError, TypeError, ValueError) as error:
-        # Settings that are possible one by one and make no network together.
-        reason = " ".join(str(error).split())
-        raise WeightsError(f"{config_file}: {reason}") from error
+        model = build(fields)
+    except ConfigError as error:
+        raise WeightsError(f"{config_file}: {error}") from error
     _load_tensors(model, data, tensor_file)
     card_file = directory / CARD_FILE
     card = ""
@@ -139,6 +142,37 @@ def load_weights(name_or_dir: PathLike = DEFAULT_WEIGHTS) -> Pretrained:
         card = _read(card_file, _MAX_CONFIG_BYTES).decode("utf-8", "replace")
     about = about if isinstance(about, dict) else {}
     return Pretrained(model.eval(), name, sha256, about, card)
+
+
+def build_network(settings: dict[str, Any]) -> EuleroDec:
+    """The codec's network from the fields of a :class:`~eulerodec.model.ModelConfig`.
+
+    Raises:
+        ConfigError: an unknown setting, a wrong type or value, or settings that are possible one
+            by one and make no network together.
+    """
+    from ..model import EuleroDec, ModelConfig
+
+    config = ModelConfig.from_dict(settings)
+    try:
+        return EuleroDec(config)
+    except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"no network has these settings: {reason:.300}") from error
+
+
+def load_tensors(model: torch.nn.Module, file: PathLike) -> None:
+    """Copy the tensors of a ``.safetensors`` file into a model, which must have just these.
+
+    Raises:
+        WeightsError: as for :func:`load_weights`.
+    """
+    path = Path(file)
+    data = _read(path, _MAX_TENSOR_BYTES)
+    _check_shapes(_stored_shapes(data, path), model.state_dict(), path)
+    _load_tensors(model, data, path)
 
 
 def save_weights(
@@ -216,39 +250,6 @@ def _read_config(path: Path) -> dict[str, Any]:
     return fields
 
 
-def _check_sizes(fields: dict[str, Any], path: Path) -> None:
-    """Refuse settings of the wrong kind or of a size that no network has."""
-    from ..model import ModelConfig
-
-    for setting in dataclasses.fields(ModelConfig):
-        if setting.name not in fields:
-            continue
-        value, default = fields[setting.name], setting.default
-        if isinstance(default, tuple):
-            any_length = setting.name == "energy_stages"
-            same = isinstance(value, list) and (any_length or len(value) == len(default))
-            parts = [(part, default[0]) for part in value[:_MAX_LAYERS]] if same else []
-        else:
-            same, parts = True, [(value, default)]
-        for part, like in parts:
-            number = not isinstance(part, bool) and isinstance(part, int)
-            if isinstance(like, float):
-                number = number or isinstance(part, float)
-                same = number and -_MAX_SETTING <= part <= _MAX_SETTING
-            elif isinstance(like, int) and not isinstance(like, bool):
-                most = _MAX_LAYERS if setting.name in _LAYERS else _MAX_SETTING
-                least = 1 if setting.name in _RATES else 0
-                same = number and least <= part <= most
-            else:
-                same = isinstance(part, type(like))
-            if not same:
-                break
-        if not same:
-            raise WeightsError(
-                f"{path}: {setting.name} = {value!r:.40} makes no sense (for example {default!r})"
-            )
-
-
 def _stored_shapes(data: bytes, path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Type and shape of every tensor in safetensors bytes, from their header alone.
 
@@ -293,7 +294,7 @@ def _check_shapes(
             raise WeightsError(f"{path}: tensor {key} is {dtype}, needed {want.dtype}")
 
 
-def _load_tensors(model: EuleroDec, data: bytes, path: Path) -> None:
+def _load_tensors(model: torch.nn.Module, data: bytes, path: Path) -> None:
     """Copy tensors, whose shapes were checked, into the model."""
     from safetensors import SafetensorError
     from safetensors.torch import load as from_bytes

@@ -5,6 +5,7 @@ Add one by adding a :class:`Measure` to :data:`MEASURES` in :mod:`.registry`.
 
 from .phase import phase_error
 from .registry import MEASURES, METRICS, Measure, Metric, measure, missing, select, versions
+from .spectral import log_mel
 from .stft import spectrogram
 from .waveform import si_sdr
 
@@ -13,6 +14,7 @@ __all__ = [
     "METRICS",
     "Measure",
     "Metric",
+    "log_mel",
     "measure",
     "missing",
     "phase_error",

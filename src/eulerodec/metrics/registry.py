@@ -159,7 +159,8 @@ METRICS: dict[str, Metric] = {m.name: m for measure in MEASURES for m in measure
 def select(names: Sequence[str] = ()) -> tuple[Measure, ...]:
     """The measures that give the metrics ``names``, all if there are none.
 
-    Errors: :class:`ConfigError` for an unknown name.
+    Raises:
+        ConfigError: an unknown name.
     """
     unknown = sorted(set(names) - set(METRICS))
     if unknown:
@@ -182,11 +183,19 @@ def versions(measures: Sequence[Measure]) -> dict[str, str]:
 def measure(
     reference: Signal, estimate: Signal, sample_rate: int, measures: Sequence[Measure] = MEASURES
 ) -> tuple[dict[str, float], dict[str, str]]:
-    """Values by metric, and what went wrong by metric, of two aligned signals [N] of one length.
+    """Measure two aligned signals.
 
-    A measure whose package is missing is in neither. NaN is an error too; infinity is a value
-    (SI-SDR of an exact copy).
-    Errors: ``ValueError`` for signals of different length.
+    Args:
+        reference, estimate: ``[N]`` of one length.
+        sample_rate: of both in Hz.
+        measures: what to compute; one whose package is missing is left out.
+
+    Returns:
+        Values by metric, and what went wrong by metric. NaN is an error; infinity is a value
+        (SI-SDR of an exact copy).
+
+    Raises:
+        ValueError: signals of different length.
     """
     if reference.shape != estimate.shape or reference.ndim != 1:
         raise ValueError(f"two signals [N] are needed, not {reference.shape} and {estimate.shape}")

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ConfigError
+from ..settings import build
 
 __all__ = ["ModelConfig"]
+
+_MAX_NUMBER = 1 << 20  # of any setting
+_MAX_BLOCKS = 1 << 10  # blocks are Python objects, whatever their size
+_MAY_BE_ZERO = {
+    "energy_stages", "energy_channels", "pitch_channels", "encoder_blocks", "decoder_blocks",
+    "encoder_look_ahead", "decoder_look_ahead", "attention_window",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +42,6 @@ class ModelConfig:
         attention_window: frames to the left and right that the time attention sees.
         bands: frequency groups of channels that the frequency attention compares.
         frequency_heads, time_heads: heads of the two attentions.
-        attention, whitening: switch the axial attention or the 2x2 whitening off (ablation;
-            without whitening an RMS normalisation takes its place).
-        activation: "magnitude" gates by modulus, "split" treats re and im apart (ablation).
     """
 
     sample_rate: int = 24000
@@ -61,14 +65,13 @@ class ModelConfig:
     bands: int = 16
     frequency_heads: int = 2
     time_heads: int = 4
-    attention: bool = True
-    whitening: bool = True
-    activation: str = "magnitude"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "attention_window", tuple(self.attention_window))
         stages = tuple(self.energy_stages)
         object.__setattr__(self, "energy_stages", stages)
+        for setting in dataclasses.fields(self):
+            self._check_size(setting.name, getattr(self, setting.name))
         if list(stages) != sorted({k for k in stages if 0 < k < self.n_codebooks}):
             raise ConfigError(
                 f"energy_stages={list(stages)}: they must rise, from 1 to {self.n_codebooks - 1}"
@@ -86,8 +89,20 @@ class ModelConfig:
             raise ConfigError(f"hop_length={self.hop_length} must be even")
         if self.pitch_channels and not stages:
             raise ConfigError("pitch_channels needs energy_stages, whose bands it works in")
-        if self.activation not in ("magnitude", "split"):
-            raise ConfigError(f'activation={self.activation!r}; allowed: "magnitude", "split"')
+
+    @staticmethod
+    def _check_size(name: str, value: Any) -> None:
+        """Refuse numbers that no network has; weights come from anywhere."""
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, bool | str):
+                continue
+            most = _MAX_BLOCKS if name.endswith("_blocks") else _MAX_NUMBER
+            least = 0 if name in _MAY_BE_ZERO else 1
+            if isinstance(number, float):
+                if not 0 < number <= most:  # NaN is neither
+                    raise ConfigError(f"{name}={value} must be above 0")
+            elif not least <= number <= most:
+                raise ConfigError(f"{name}={value!r:.40} must be from {least} to {most}")
 
     @property
     def frame_rate(self) -> float:
@@ -104,14 +119,13 @@ class ModelConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
-        """Raises ConfigError for an unknown key, naming the nearest one."""
-        names = [f.name for f in dataclasses.fields(cls)]
-        for key in values:
-            if key not in names:
-                near = difflib.get_close_matches(key, names, 1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise ConfigError(f"unknown model setting {key!r}{hint}")
-        return cls(**values)
+        """From a recipe's ``[model]`` or config.json.
+
+        Raises:
+            ConfigError: an unknown setting (the message has the nearest known one), a value of
+                another type, or one that no network has.
+        """
+        return build(cls, values)
 
     @classmethod
     def tiny(cls) -> ModelConfig:

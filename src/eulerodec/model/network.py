@@ -40,16 +40,22 @@ __all__ = ["EuleroDec", "Latents", "ModelOutput"]
 
 @dataclass
 class ModelOutput:
-    """Training forward: ``audio [B, 1, N]``, planar ``spec [B, 2F, T]``, ``codes [B, K, T]`` (None
-    if not quantised), scalar ``commitment_loss``, scalar ``shift_loss`` (power of what the network
-    path adds to the latents, relative to the power of the quantisation error), and numbers for the
-    log."""
+    """Training forward.
+
+    Attributes:
+        audio: ``[B, 1, N]``.
+        spec: planar ``[B, 2F, T]``.
+        codes: ``[B, K, T]``, None if not quantised.
+        losses: scalars that a training loss may add: ``commitment`` (of the latents to their
+            codes) and ``shift`` (power of what the network path adds to the latents, relative to
+            the power of the quantisation error); none if not quantised.
+        stats: numbers for the log.
+    """
 
     audio: Tensor
     spec: Tensor
     codes: Tensor | None
-    commitment_loss: Tensor
-    shift_loss: Tensor
+    losses: dict[str, Tensor]
     stats: dict[str, float]
 
 
@@ -317,8 +323,7 @@ class EuleroDec(nn.Module):
         transformed, shift = self.encoder.paths(spec)
         z = transformed + shift
         bands = self.measure(spec)
-        codes, stats = None, {}
-        commitment = shift_loss = z.new_zeros(())
+        codes, losses, stats = None, {}, {}
         if quantize:
             if n_codebooks is None:
                 n_codebooks = torch.full((len(wav),), self.n_codebooks, device=wav.device)
@@ -329,17 +334,15 @@ class EuleroDec(nn.Module):
             else:
                 out = self.quantizer(z, latent_stages)
             error = (out.quantized - z).detach().square().mean().clamp_min(1e-12)
-            shift_loss = shift.square().mean() / error
-            z, codes, commitment, stats = (
-                out.quantized, out.codes, out.commitment_loss, out.stats,
-            )  # fmt: skip
+            losses = {"commitment": out.commitment_loss, "shift": shift.square().mean() / error}
+            z, codes, stats = out.quantized, out.codes, out.stats
             if bands is not None:
                 codes, bands = self._energy_codes(codes, bands, n_codebooks)
         else:
             n_codebooks = torch.zeros(len(wav), dtype=torch.int64, device=wav.device)
         spec = self.decoder(z, bands, n_codebooks)
         audio = self.stft.synthesis(spec, wav.shape[-1])[:, None]
-        return ModelOutput(audio, spec, codes, commitment, shift_loss, stats)
+        return ModelOutput(audio, spec, codes, losses, stats)
 
     def _codes_at_rest(self, z: Tensor, stages: Tensor) -> QuantizerOutput:
         """Codes as :meth:`encode` chooses them, which the networks learn to work with."""

@@ -13,7 +13,6 @@ from ..nn import (
     AxialAttention,
     Clock,
     ComplexConv1d,
-    ComplexRMSNorm,
     History,
     MagnitudeGLU,
     TimeAttention,
@@ -83,10 +82,9 @@ class GatedBlock(Residual):
         reach = config.kernel_size - 1
         self.right = reach // 2 if look_ahead else 0
         self.left = reach - self.right
-        self.norm = _norm(config, channels)
+        self.norm = _norm(channels)
         self.conv = ComplexConv1d(channels, 2 * channels, config.kernel_size, bias=False)
         self.gate = MagnitudeGLU(channels)
-        self.split = config.activation == "split"
         self.mix = ComplexConv1d(channels, channels, 1, bias=False)
         with torch.no_grad():
             self.mix.weight.mul_(0.1)
@@ -94,11 +92,7 @@ class GatedBlock(Residual):
     def branch(self, x: Tensor, past: History | None) -> Tensor:
         h = self.conv(context(self.norm(x), self.left, self.right, past))
         value, gate = h.unflatten(1, (2, 2, -1)).unbind(2)
-        if self.split:  # ablation: re and im gate themselves, apart
-            gated = value.flatten(1, 2) * torch.sigmoid(gate.flatten(1, 2))
-        else:
-            gated = self.gate(value.flatten(1, 2), gate.flatten(1, 2))
-        return self.mix(gated)
+        return self.mix(self.gate(value.flatten(1, 2), gate.flatten(1, 2)))
 
 
 class FrequencyAttention(Residual):
@@ -107,7 +101,7 @@ class FrequencyAttention(Residual):
     def __init__(self, config: ModelConfig, channels: int) -> None:
         super().__init__()
         self.bands = config.bands
-        self.norm = _norm(config, channels)
+        self.norm = _norm(channels)
         width = channels // config.bands
         self.attention = AxialAttention(width, config.frequency_heads, "frequency", zero_init=True)
 
@@ -123,7 +117,7 @@ class WindowedAttention(Residual):
     def __init__(self, config: ModelConfig, channels: int, right: int) -> None:
         super().__init__()
         self.right = right
-        self.norm = _norm(config, channels)
+        self.norm = _norm(channels)
         window = (config.attention_window[0], right)
         self.attention = TimeAttention(channels, config.time_heads, window, zero_init=True)
 
@@ -131,12 +125,10 @@ class WindowedAttention(Residual):
         return self.attention.attend(self.norm(x), past)
 
 
-def _norm(config: ModelConfig, channels: int) -> nn.Module:
+def _norm(channels: int) -> nn.Module:
     # The trunk's input has unit level over some frames; the floor of the same size keeps the
     # *relative* level of neighbouring frames visible, which normalising each to one would erase.
-    if config.whitening:
-        return WhiteningNorm(channels, floor=0.5)
-    return ComplexRMSNorm(channels, floor=0.5)
+    return WhiteningNorm(channels, floor=0.5)
 
 
 class Trunk(nn.Module):
@@ -147,23 +139,20 @@ class Trunk(nn.Module):
     ) -> None:
         super().__init__()
         self.in_proj = ComplexConv1d(in_channels, channels, 1, bias=False)
-        layers: list[nn.Module] = []
-        if config.attention:
-            layers.append(FrequencyAttention(config, channels))
+        layers: list[nn.Module] = [FrequencyAttention(config, channels)]
         right = min(config.attention_window[1], look_ahead)
         # future context early, so that every later block profits from it
         for k in range(blocks):
-            if config.attention and k == blocks // 2:
+            if k == blocks // 2:
                 layers.append(WindowedAttention(config, channels, right))
             layers.append(GatedBlock(config, channels, k < look_ahead))
         self.layers = nn.ModuleList(layers)
         per_block = (config.kernel_size - 1) // 2
-        attention = (config.attention_window[0], right) if config.attention else (0, 0)
-        self.look_ahead = per_block * min(look_ahead, blocks) + attention[1]
+        self.look_ahead = per_block * min(look_ahead, blocks) + right
         self.look_back = (
             per_block * min(look_ahead, blocks)
             + 2 * per_block * max(blocks - look_ahead, 0)
-            + attention[0]
+            + config.attention_window[0]
         )
 
     @property

@@ -2,7 +2,7 @@
 
 from .activation import Cardioid, MagnitudeGELU, MagnitudeGLU, ModReLU, gated
 from .attention import AxialAttention, TimeAttention
-from .bands import band_centres, erb_width, triangles
+from .bands import band_centres, erb_rate, erb_width, triangles
 from .conv import (
     ComplexConv1d,
     ComplexConv2d,
@@ -49,6 +49,7 @@ __all__ = [
     "compress",
     "context",
     "delay",
+    "erb_rate",
     "erb_width",
     "expand",
     "frozen",

@@ -64,7 +64,7 @@ def _log_uniform(rng: np.random.Generator, ends: list[float]) -> float:
     return float(np.exp(rng.uniform(np.log(ends[0]), np.log(ends[1]))))
 
 
-def resample_filter(wave: Wave, n: int, plan: Spectral, sample_rate: int = 24000) -> Wave:
+def resample_filter(wave: Wave, n: int, plan: Spectral, sample_rate: int) -> Wave:
     """Apply ``plan`` to ``wave`` [plan.source_samples(n)] and return the crop, float32 [n]."""
     if plan.identity:
         return wave[:n]
@@ -101,7 +101,7 @@ def augment(
     n: int,
     config: AugmentConfig,
     rng: np.random.Generator,
-    sample_rate: int = 24000,
+    sample_rate: int,
 ) -> Wave:
     """One augmented crop.
 
@@ -109,6 +109,9 @@ def augment(
         draw: ``draw(n_source, margin)`` returns a random stretch of audio, float32 [n_source];
             ``margin`` samples on the left and right will be cut off.
         n: samples of the crop.
+        config: the recipe's ``[augment]``.
+        rng: source of all randomness.
+        sample_rate: in Hz.
 
     Returns:
         float32 [n] within [-1, 1]: where the gain would clip, it is lowered to a peak of 1.

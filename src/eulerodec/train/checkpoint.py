@@ -13,14 +13,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
+from ..codec.weights import TENSOR_FILE, build_network, load_tensors
 from ..errors import TrainingError, WeightsError
 from ..files import atomic_output
+from ..model import EuleroDec
 from .optim import WeightAverage
 
-__all__ = ["CHECKPOINT", "Progress", "load_checkpoint", "load_weights", "save_checkpoint"]
+__all__ = [
+    "CHECKPOINT",
+    "Progress",
+    "load_average",
+    "load_checkpoint",
+    "restore",
+    "save_checkpoint",
+    "start_from",
+    "weights_file",
+]
 
 CHECKPOINT = "checkpoint.pt"
 FORMAT = 1
@@ -106,7 +116,7 @@ def restore(
     return Progress(**state["progress"])
 
 
-def load_weights(path: str | Path, model: nn.Module) -> None:
+def start_from(path: str | Path, model: nn.Module) -> None:
     """Start a model from a weights folder, a ``.safetensors`` file, or a checkpoint's average.
 
     Raises:
@@ -114,16 +124,39 @@ def load_weights(path: str | Path, model: nn.Module) -> None:
     """
     path = Path(path)
     if path.is_dir():
-        slim, full = path / "model.safetensors", path / CHECKPOINT
-        if not slim.is_file() and not full.is_file():
-            raise WeightsError(f"no model.safetensors and no {CHECKPOINT} in {path}")
-        path = slim if slim.is_file() else full
+        path = weights_file(path)
     if not path.is_file():
         raise WeightsError(f"no weights at {path}")
-    slim_file = path.suffix == ".safetensors"
-    weights = load_file(path) if slim_file else load_checkpoint(path)["average"]
+    if path.suffix == ".safetensors":
+        load_tensors(model, path)
+        return
     try:
-        model.load_state_dict(weights)
+        model.load_state_dict(load_checkpoint(path)["average"])
     except RuntimeError as error:
         text = " ".join(str(error).split())[:400]
         raise WeightsError(f"{path} does not fit the recipe's [model]: {text}") from None
+
+
+def weights_file(directory: Path) -> Path:
+    """The file that is the weights: of a finished run, or of one under way.
+
+    Raises:
+        WeightsError: there is neither.
+    """
+    for name in (TENSOR_FILE, CHECKPOINT):
+        if (directory / name).is_file():
+            return directory / name
+    raise WeightsError(f"{directory}: neither {TENSOR_FILE} nor {CHECKPOINT} in it")
+
+
+def load_average(path: Path) -> EuleroDec:
+    """The averaged network of a checkpoint, in eval mode on the CPU.
+
+    Raises:
+        ConfigError: the recipe in it makes no network.
+        TrainingError: as for :func:`load_checkpoint`.
+    """
+    state = load_checkpoint(path)
+    model = build_network(json.loads(state["recipe"])["model"])
+    model.load_state_dict(state["average"])
+    return model.eval()

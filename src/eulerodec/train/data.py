@@ -17,10 +17,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ConfigError, TrainingError
+from ..errors import ConfigError
 from .augment import augment
 from .cache import (
-    SAMPLE_RATE,
     Cache,
     Item,
     default_cache_dir,
@@ -29,7 +28,7 @@ from .cache import (
     pack,
     synthesize,
 )
-from .recipe import AugmentConfig, DataConfig, nearest
+from .recipe import AugmentConfig, DataConfig
 
 __all__ = ["Batch", "Crops", "load_data", "prefetch", "sample_stages", "split"]
 
@@ -47,20 +46,20 @@ class Batch:
     n_codebooks: NDArray[np.int64]
 
 
-def load_data(config: DataConfig, *, quiet: bool = False) -> list[Cache]:
-    """Open the data of a recipe; what is not packed yet is decoded first.
+def load_data(config: DataConfig, sample_rate: int, *, quiet: bool = False) -> list[Cache]:
+    """Open the data of a recipe at the model's rate in Hz; what is not packed is decoded first.
 
     Raises:
         ConfigError: no data given, or a path is missing.
-        TrainingError: nothing readable.
+        TrainingError: nothing readable, or a packed cache of another rate.
     """
-    caches = [open_cache(p) for p in config.paths if is_cache(p)]
+    caches = [open_cache(p, sample_rate) for p in config.paths if is_cache(p)]
     loose = [p for p in config.paths if not is_cache(p)]
     if loose:
-        out = Path(config.cache) if config.cache else default_cache_dir(loose)
-        caches.append(open_cache(pack(loose, out, quiet=quiet)))
+        out = Path(config.cache) if config.cache else default_cache_dir(loose, sample_rate)
+        caches.append(open_cache(pack(loose, out, sample_rate=sample_rate, quiet=quiet)))
     if not caches and config.synthetic_seconds > 0:
-        caches.append(synthesize(config.synthetic_seconds, config.seed))
+        caches.append(synthesize(config.synthetic_seconds, sample_rate, config.seed))
     if not caches:
         raise ConfigError("no training audio: give --data FOLDER or set data.paths in the recipe")
     return caches
@@ -97,7 +96,8 @@ def _shorten(caches: Sequence[Cache], seconds: float) -> list[Cache]:
         ((k, item) for k, cache in enumerate(caches) for item in cache.items),
         key=lambda pair: hashlib.sha256(pair[1].path.encode()).digest(),
     )
-    left, most = round(seconds * SAMPLE_RATE), round(seconds / 20 * SAMPLE_RATE)
+    rate = caches[0].sample_rate
+    left, most = round(seconds * rate), round(seconds / 20 * rate)
     parts: list[list[Item]] = [[] for _ in caches]
     for k, item in order:
         n = min(item.n, most, left)
@@ -111,7 +111,7 @@ class Crops:
     """Draws crops and batches from one or more caches.
 
     Args:
-        caches: decoded audio.
+        caches: decoded audio, all at one rate.
         config: ``[data]``; augment: ``[augment]``, or None for untouched crops.
         stages: probability of each number of stages, see :func:`sample_stages`.
     """
@@ -126,13 +126,14 @@ class Crops:
         rank: int = 0,
     ):
         self.config, self.augment, self.stages, self.rank = config, augment, stages, rank
-        self.n_samples = round(config.crop_seconds * SAMPLE_RATE)
+        self.sample_rate = caches[0].sample_rate
+        self.n_samples = round(config.crop_seconds * self.sample_rate)
         self.audio = [c.audio for c in caches]
         items = [(number, item) for number, c in enumerate(caches) for item in c.items if item.n]
         self.cache_of = np.array([number for number, _ in items])
         self.start = np.array([item.offset for _, item in items])
         self.length = np.array([item.n for _, item in items])
-        self.cumulative = np.cumsum(_item_weights([item for _, item in items], config))
+        self.cumulative = np.cumsum(_item_weights([item for _, item in items], config.alpha))
 
     def batch(self, step: int) -> Batch:
         """The batch of a step: a function of (seed, rank, step) and nothing else."""
@@ -145,7 +146,7 @@ class Crops:
     def plain(self, count: int, seconds: float, step: int) -> Wave:
         """``count`` crops without augmentation, float32 [count, 1, N]; fixed by the seed."""
         rng = np.random.default_rng([self.config.seed, self.rank, step])
-        n = round(seconds * SAMPLE_RATE)
+        n = round(seconds * self.sample_rate)
         return np.stack([self._draw(n, 0, rng) for _ in range(count)])[:, None]
 
     def fitting(self, count: int) -> Wave:
@@ -161,7 +162,7 @@ class Crops:
         def draw(n: int, margin: int) -> Wave:
             return self._draw(n, margin, rng)
 
-        return augment(draw, self.n_samples, self.augment, rng, SAMPLE_RATE)
+        return augment(draw, self.n_samples, self.augment, rng, self.sample_rate)
 
     def _draw(self, n: int, margin: int, rng: np.random.Generator) -> Wave:
         """``n`` samples of a random file, the outer ``margin`` of them possibly beyond its ends."""
@@ -191,33 +192,13 @@ class Crops:
         return wave
 
 
-def _item_weights(items: Sequence[Item], config: DataConfig) -> NDArray[np.float64]:
-    """Weight of each file: its share of its source, times the weight of the source."""
-    seconds = np.array([i.n for i in items], dtype=np.float64) / SAMPLE_RATE
-    sources = sorted({i.source for i in items})
-    for name in config.source_weights:
-        if name not in sources:
-            raise ConfigError(f"data.source_weights: no source {name!r}; {nearest(name, sources)}")
-    total = {
-        s: sum(t for i, t in zip(items, seconds, strict=True) if i.source == s) for s in sources
-    }
-    weight = {
-        s: (h / 3600) ** config.alpha * config.source_weights.get(s, 1.0) for s, h in total.items()
-    }
-    out = np.array([weight[i.source] / total[i.source] for i in items]) * seconds
-    if config.kind_share:
-        kinds = np.array([i.kind for i in items])
-        for name in config.kind_share:
-            if name not in kinds:
-                known = sorted(set(kinds))
-                raise ConfigError(f"data.kind_share: no kind {name!r}; {nearest(name, known)}")
-        for kind in set(kinds):
-            of_kind = kinds == kind
-            share = config.kind_share.get(str(kind), 0.0)
-            out[of_kind] *= share / max(out[of_kind].sum(), 1e-12)
-    if out.sum() <= 0:
-        raise TrainingError("all source weights are 0")
-    return out
+def _item_weights(items: Sequence[Item], alpha: float) -> NDArray[np.float64]:
+    """Weight of each file: its share of its source, times the length of the source ** alpha."""
+    length = np.array([i.n for i in items], dtype=np.float64)
+    total: dict[str, float] = {}
+    for item in items:
+        total[item.source] = total.get(item.source, 0.0) + item.n
+    return np.array([total[i.source] ** (alpha - 1) for i in items]) * length
 
 
 def sample_stages(probs: Mapping[str, float], n_codebooks: int) -> NDArray[np.float64]:

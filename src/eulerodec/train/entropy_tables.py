@@ -49,8 +49,19 @@ def write_tables(
 ) -> Path:
     """Fit tables to the audio files ``clips`` and write them into the directory of ``weights``.
 
-    ``minutes`` of audio at most, from the start of every clip. Errors as for :class:`Codec`,
-    :class:`AudioError` for less than 10 s of audio.
+    Args:
+        weights: name or directory, as for :class:`Codec`.
+        clips: audio files like those that will be coded.
+        minutes: of audio at most, from the start of every clip.
+        steps: of the fit.
+        progress: called with the share that is done.
+
+    Returns:
+        The file.
+
+    Raises:
+        AudioError: less than 10 s of audio, or a file that cannot be read.
+        WeightsError: as for :meth:`Codec.from_pretrained`.
     """
     directory = find_weights(weights)
     codec = Codec.from_pretrained(directory)
@@ -90,10 +101,16 @@ def fit_tables(
     *,
     progress: Callable[[float], None] = lambda done: None,
 ) -> EntropyTables:
-    """Tables for codes like those of ``clips``, each [K, T]; ``vectors`` of all codes [K, S, N].
+    """Tables for codes like those of ``clips``; the same input gives the same on one machine.
 
-    The same input gives the same tables on one machine. Errors: :class:`AudioError` for too few
-    codes.
+    Args:
+        clips: codes, each ``[K, T]``.
+        vectors: what the S codes of each stage stand for, ``[K, S, N]``.
+        steps: of the fit.
+        progress: called with the share that is done.
+
+    Raises:
+        AudioError: too few codes.
     """
     clips = [clip for clip in clips if clip.shape[1] > 1]
     if sum(clip.shape[1] for clip in clips) < BATCH:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
-from torch import Tensor
 
 from ..codec.weights import save_weights
 from .cache import Cache
@@ -17,15 +16,22 @@ from .setup import State
 from .validate import validate
 
 
-def finish(
-    state: State, val: Tensor | None, reporter: Reporter, reason: str, data: Sequence[Cache]
-) -> dict[str, float]:
-    """Last scores, slim weights, recipe, facts and curves."""
+def finish(state: State, reporter: Reporter, reason: str) -> dict[str, float]:
+    """Last scores, slim weights, recipe, facts and curves.
+
+    Args:
+        state: the run.
+        reporter: gets the scores.
+        reason: why the run ended; see :class:`~eulerodec.train.loop.Result`.
+
+    Returns:
+        The scores; none after a signal, whose sender may not wait.
+    """
     recipe, progress = state.recipe, state.progress
     scores: dict[str, float] = {}
-    if val is not None and reason != "signal":  # whoever sent the signal may not wait
-        quantized = progress.step >= recipe.train.quantize_from_step
-        scores = validate(state.average.model, val, recipe.data.batch_size, quantized=quantized)
+    if state.val is not None and reason != "signal":
+        rate = state.crops.sample_rate
+        scores = validate(state.average.model, state.val, recipe.data.batch_size, rate)
         reporter.log({"step": progress.step, "seconds": progress.seconds, **scores})
     (state.out / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
     facts = {
@@ -39,7 +45,7 @@ def finish(
         "torch": torch.__version__,
         "python": platform.python_version(),
         "validation": {k: round(v, 4) for k, v in scores.items()},
-        "data": _data_summary(data),
+        "data": _data_summary(state.data),
     }
     save_weights(
         state.out, cast(Any, state.average.model), name=recipe.train.name, about=facts, half=True
@@ -53,9 +59,11 @@ def finish(
 def _data_summary(data: Sequence[Cache]) -> list[dict[str, Any]]:
     """Hours and licences of every source, for the model card."""
     sources: dict[str, dict[str, Any]] = {}
-    for item in (i for cache in data for i in cache.items):
-        row = sources.setdefault(item.source, {"source": item.source, "hours": 0.0, "licences": []})
-        row["hours"] += item.n / 24000 / 3600
-        if item.licence and item.licence not in row["licences"]:
-            row["licences"].append(item.licence)
+    for cache in data:
+        for item in cache.items:
+            empty = {"source": item.source, "hours": 0.0, "licences": []}
+            row = sources.setdefault(item.source, empty)
+            row["hours"] += item.n / cache.sample_rate / 3600
+            if item.licence and item.licence not in row["licences"]:
+                row["licences"].append(item.licence)
     return [{**row, "hours": round(row["hours"], 3)} for _, row in sorted(sources.items())]

@@ -1,17 +1,19 @@
-"""What a run tells: a CSV file, a progress bar or plain lines, TensorBoard, a picture."""
+"""What a run tells: a CSV file, a progress bar or plain lines, a picture."""
 
 from __future__ import annotations
 
 import contextlib
-import csv
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .recipe import TrainConfig
+from ..tabular import csv_text, read_csv, write_csv
 
-__all__ = ["CsvLog", "Reporter", "plot_log"]
+__all__ = ["Averages", "CsvLog", "Reporter", "plot_log"]
+
+PRINT_SECONDS = 15.0  # at least, between two lines
 
 
 class CsvLog:
@@ -22,67 +24,72 @@ class CsvLog:
 
     def __init__(self, path: Path, last_step: int = 0):
         self.path = path
-        self.rows: list[dict[str, str]] = []
+        self.rows: list[Mapping[str, Any]] = []
         self.columns: list[str] = []
         if last_step and path.is_file():
-            with open(path, newline="", encoding="utf-8") as file:
-                reader = csv.DictReader(file)
-                self.columns = list(reader.fieldnames or [])
-                self.rows = [r for r in reader if (r.get("step") or "").isdecimal()]
-            self.rows = [r for r in self.rows if int(r["step"]) <= last_step]
-        self._rewrite()
+            rows = [r for r in read_csv(path) if (r.get("step") or "").isdecimal()]
+            self.rows += [r for r in rows if int(r["step"]) <= last_step]
+            self.columns = list(self.rows[0]) if self.rows else []
+        write_csv(path, self.rows, self.columns)
 
-    def write(self, row: dict[str, float]) -> None:
-        text = {k: f"{v:.6g}" if isinstance(v, float) else str(v) for k, v in row.items()}
-        self.rows.append(text)
-        new = [k for k in text if k not in self.columns]
+    def write(self, row: Mapping[str, float]) -> None:
+        self.rows.append(row)
+        new = [k for k in row if k not in self.columns]
         if new:
             self.columns += new
-            self._rewrite()
+            write_csv(self.path, self.rows, self.columns)
             return
         with open(self.path, "a", newline="", encoding="utf-8") as file:
-            csv.DictWriter(file, self.columns, restval="").writerow(text)
+            file.write(csv_text([row], self.columns, header=False))
 
-    def _rewrite(self) -> None:
-        with open(self.path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self.columns, restval="")
-            if self.columns:
-                writer.writeheader()
-            writer.writerows(self.rows)
+
+class Averages:
+    """Means of numbers over steps, and the time a step takes."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._sums: dict[str, Any] = {}
+        self._steps = 0
+        self._since = time.monotonic()
+
+    def add(self, values: Mapping[str, Any]) -> None:
+        """The numbers of one step; tensors stay where they are. None for a skipped step."""
+        self._steps += 1
+        self.count += bool(values)
+        for name, value in values.items():
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+
+    def take(self) -> dict[str, float]:
+        """The means since the last call, and ``ms_per_step``."""
+        means = {name: float(value) / self.count for name, value in self._sums.items()}
+        means["ms_per_step"] = 1000 * (time.monotonic() - self._since) / self._steps
+        self.__init__()
+        return means
 
 
 class Reporter:
-    """CSV and, as available and asked for, progress bar, plain lines and TensorBoard."""
+    """CSV, and a progress bar or, where the output is no terminal, a line now and then."""
 
-    def __init__(self, out: Path, config: TrainConfig, first_step: int, quiet: bool = False):
+    def __init__(self, out: Path, steps: int, first_step: int, quiet: bool = False):
         self.csv = CsvLog(out / "log.csv", first_step)
-        self.quiet, self.pause = quiet, config.print_seconds
+        self.quiet = quiet
         self.last_print = 0.0
         self.bar: Any = None
-        self.board: Any = None
         if not quiet and sys.stderr.isatty():
             with contextlib.suppress(ImportError):
-                self.bar = _progress_bar(config.steps, first_step)
-        if config.tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.board = SummaryWriter(str(out / "tensorboard"))
+                self.bar = _progress_bar(steps, first_step)
 
     def log(self, row: dict[str, float]) -> None:
         """One row: ``step`` and whatever else is known of it."""
         self.csv.write(row)
         step = int(row["step"])
-        if self.board is not None:
-            for key, value in row.items():
-                if key != "step":
-                    self.board.add_scalar(key.replace("_", "/", 1), value, step)
-        shown = ("loss", "nmse", "grad_norm", "lr", "val_si_sdr_6", "val_si_sdr_12")
+        shown = ("loss", "grad_norm", "lr", "val_si_sdr_6", "val_si_sdr_12")
         text = "  ".join(f"{k} {row[k]:.4g}" for k in shown if k in row)
         if self.bar is not None:
             self.bar.update(0, completed=step, note=text)
         elif not self.quiet:
             now = time.monotonic()
-            if now - self.last_print >= self.pause or any(k.startswith("val") for k in row):
+            if now - self.last_print >= PRINT_SECONDS or any(k.startswith("val") for k in row):
                 self.last_print = now
                 print(f"step {step}  {row.get('seconds', 0.0):.0f} s  {text}", file=sys.stderr)
 
@@ -95,8 +102,6 @@ class Reporter:
     def close(self) -> None:
         if self.bar is not None:
             self.bar.stop()
-        if self.board is not None:
-            self.board.close()
 
 
 def _progress_bar(steps: int, first_step: int) -> Any:
@@ -122,8 +127,7 @@ def plot_log(log: Path, picture: Path) -> bool:
         from matplotlib.figure import Figure
     except ImportError:
         return False
-    with open(log, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_csv(log)
 
     def curve(key: str) -> tuple[list[float], list[float]]:
         points = [(float(r["step"]), float(r[key])) for r in rows if r.get(key)]

@@ -7,69 +7,42 @@ squared error gives away first (weak bands are cheapest when left out) and the e
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["LossConfig", "ReconstructionLoss", "erb_filterbank"]
+from ..nn import erb_rate, triangles
+from .recipe import LossConfig
 
+__all__ = ["ReconstructionLoss", "erb_filterbank"]
 
-@dataclass(frozen=True, kw_only=True)
-class LossConfig:
-    """Weights and resolutions.
-
-    Attributes:
-        wave: weight of log10 of the normalised squared error of the waveform.
-        complex: weight of the L1 distance of compressed complex spectra.
-        magnitude: weight of the L1 distance of compressed magnitudes.
-        band: weight of the L1 distance of log band energies.
-        noise: weight of the log noise-to-signal ratio in bands.
-        windows: STFT windows in samples of the complex and magnitude terms (hop a quarter).
-        exponent: compression X |X|^(a-1) of the complex and magnitude terms.
-        band_windows: STFT windows in samples of the band term.
-        band_hop: hop of the band term in samples.
-        band_floor_db: energies this far below the clip's mean level count as silence.
-    """
-
-    wave: float = 1.0
-    complex: float = 1.0
-    magnitude: float = 0.5
-    band: float = 1.0
-    noise: float = 0.0
-    windows: tuple[int, ...] = (256, 512, 1024)
-    exponent: float = 0.5
-    band_windows: tuple[int, ...] = (512, 1024)
-    band_hop: int = 256
-    band_floor_db: float = -60.0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "windows", tuple(self.windows))
-        object.__setattr__(self, "band_windows", tuple(self.band_windows))
+TERMS = ("wave", "complex", "magnitude", "band", "noise")
 
 
 def erb_filterbank(sample_rate: int, n_fft: int, step: float = 1.0) -> Tensor:
-    """Triangular filters evenly spaced on the ERB-rate scale, ``[bands, n_fft//2 + 1]``.
+    """Triangular filters evenly spaced on the ERB-rate scale.
 
-    ERB-rate E(f) = 21.4 log10(1 + 0.00437 f) with f in Hz (Glasberg & Moore 1990).  Bands are
-    ``step`` ERB apart; each row sums to one, and a band narrower than a bin takes its nearest bin.
+    Args:
+        sample_rate: in Hz.
+        n_fft: STFT window in samples.
+        step: distance of the bands in ERB; the first is at 1 ERB, 26 Hz.
+
+    Returns:
+        Weights ``[bands, n_fft // 2 + 1]``. Each row sums to one, and a band narrower than a bin
+        takes its nearest bin.
     """
-    nyquist = sample_rate / 2
-
-    def rate(f: Tensor) -> Tensor:
-        return 21.4 * torch.log10(1.0 + 0.00437 * f)
-
-    bins = rate(torch.linspace(0.0, nyquist, n_fft // 2 + 1, dtype=torch.float64))
-    top = float(rate(torch.tensor(nyquist, dtype=torch.float64)))
-    centres = torch.arange(1.0, top, step, dtype=torch.float64)
-    weight = (1.0 - (bins - centres[:, None]).abs() / step).clamp_min(0.0)
+    bins = erb_rate(torch.linspace(0.0, sample_rate / 2, n_fft // 2 + 1, dtype=torch.float64))
+    centres = torch.arange(1.0, float(bins[-1]), step, dtype=torch.float64)
+    # one more at each end, so that the outermost fall to zero too
+    ends = torch.cat([centres[:1] - step, centres, centres[-1:] + step])
+    weight = triangles(ends, bins)[1:-1]
     nearest = (bins - centres[:, None]).abs().argmin(1)
     weight[torch.arange(len(centres)), nearest] += 1e-3
     return (weight / weight.sum(1, keepdim=True)).float()
 
 
 class ReconstructionLoss(nn.Module):
-    """``forward(audio, target) -> (total, parts)``, both ``[B, 1, N]`` at ``sample_rate``.
+    """``forward(audio, target) -> (total, parts)``, both ``[B, 1, N]`` at ``sample_rate`` in Hz.
 
     Terms, each a mean over the batch (items weigh the same whatever their level):
 
@@ -81,7 +54,7 @@ class ReconstructionLoss(nn.Module):
       signal-to-noise ratio, as the ear masks, up to 15 dB.
     """
 
-    def __init__(self, config: LossConfig, sample_rate: int = 24000) -> None:
+    def __init__(self, config: LossConfig, sample_rate: int) -> None:
         super().__init__()
         self.config = config
         for n in {*config.windows, *config.band_windows}:

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError
-from .recipe import OptimConfig, nearest
+from ..settings import nearest
+from .recipe import OptimConfig
 
-__all__ = ["WeightAverage", "make_optimizer", "schedule", "set_frozen", "set_lr"]
+__all__ = ["WeightAverage", "learning_rate", "make_optimizer", "set_frozen", "set_lr"]
 
 
 def make_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
@@ -42,33 +43,21 @@ def make_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
         ],
         lr=config.lr,
         betas=(config.betas[0], config.betas[1]),
-        eps=config.eps,
         fused=True,
     )
 
 
-def schedule(config: OptimConfig, step: int, progress: float) -> float:
-    """Learning rate of a step.
+def learning_rate(config: OptimConfig, step: int, progress: float) -> float:
+    """Linear warm-up over ``warmup_steps``, times a cosine from ``lr`` to ``lr_min``.
 
     Args:
+        config: the recipe's ``[optim]``.
         step: steps done so far.
         progress: share of the run that is done, by steps or by time, in [0, 1].
     """
-    warmup = config.warmup_steps
     progress = min(max(progress, 0.0), 1.0)
-    span = config.lr - config.lr_min
-    if config.schedule == "cosine":
-        rate = config.lr_min + span * 0.5 * (1 + math.cos(math.pi * progress))
-    elif config.schedule == "linear":
-        rate = config.lr_min + span * (1 - progress)
-    elif config.schedule == "inverse_sqrt":
-        base = max(warmup, 1)
-        rate = max(config.lr * math.sqrt(base / max(step, base)), config.lr_min)
-    else:
-        rate = config.lr
-    if config.cooldown > 0 and progress > 1 - config.cooldown:
-        rate = config.lr_min + (rate - config.lr_min) * (1 - progress) / config.cooldown
-    return rate * min(1.0, (step + 1) / warmup) if warmup else rate
+    rate = config.lr_min + (config.lr - config.lr_min) * 0.5 * (1 + math.cos(math.pi * progress))
+    return rate * min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else rate
 
 
 def set_lr(optimizer: torch.optim.Optimizer, rate: float) -> None:
@@ -77,7 +66,7 @@ def set_lr(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 def frozen_prefixes(config: OptimConfig, step: int) -> frozenset[str]:
-    """Prefixes that rest at this step."""
+    """Prefixes that are frozen at this step."""
     return frozenset(p for p, until in config.freeze_until.items() if until < 0 or step < until)
 
 
@@ -85,7 +74,7 @@ def set_frozen(model: nn.Module, prefixes: Iterable[str]) -> None:
     """Put the model in training mode, except for what starts with one of ``prefixes``.
 
     A frozen parameter needs no gradient (backward stops there, which saves its time); a frozen
-    module is in eval mode, so that running statistics and codebooks rest as well.
+    module is in eval mode, so that running statistics and codebooks are frozen as well.
 
     Raises:
         ConfigError: a prefix matches neither a parameter nor a module.
@@ -127,23 +116,13 @@ class WeightAverage:
         values = [theirs[k] for k in mine]
         # one fused call; public spelling: mine[k].lerp_(theirs[k], 1 - decay) for every k
         torch._foreach_lerp_(list(mine.values()), values, 1 - decay)  # pyright: ignore
-        copy_buffers(model, self.model, integers_only=True)
-
-    @torch.no_grad()
-    def follow_buffers(self, model: nn.Module) -> None:
-        """Take the model's buffers as they are (after they were set afresh from data)."""
-        copy_buffers(model, self.model)
+        buffers = dict(model.named_buffers())
+        for name, buffer in self.model.named_buffers():
+            if not buffer.is_floating_point():  # counters and flags
+                buffer.copy_(buffers[name])
 
 
 def _float_state(model: nn.Module) -> dict[str, Tensor]:
     """Parameters and persistent floating-point buffers by name, not copied."""
     state: Mapping[str, Tensor] = model.state_dict()
     return {name: value for name, value in state.items() if value.is_floating_point()}
-
-
-def copy_buffers(source: nn.Module, target: nn.Module, *, integers_only: bool = False) -> None:
-    """Copy buffers (counters and flags only, if so asked) from one model to its copy."""
-    theirs = dict(source.named_buffers())
-    for name, buffer in target.named_buffers():
-        if not (integers_only and buffer.is_floating_point()):
-            buffer.copy_(theirs[name])

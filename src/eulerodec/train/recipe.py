@@ -1,27 +1,33 @@
 """Training recipes: plain TOML, read into frozen dataclasses.
 
-A recipe is data. Every section is one dataclass below (``[model]`` and ``[loss]`` are passed on to
-``ModelConfig`` and ``LossConfig``), every key has a default, and a key that does not exist is an
-error that names the nearest one that does.
+A recipe is data. Every section but ``[model]`` is one dataclass below, every key has a default, and
+a key that does not exist is an error that names the nearest one that does. ``[model]`` is checked
+by whatever builds the model, before the run makes anything.
 """
 
 from __future__ import annotations
 
-import difflib
 import json
 import tomllib
-import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 from ..errors import ConfigError
+from ..settings import build, nearest
 
-__all__ = ["AugmentConfig", "DataConfig", "OptimConfig", "Recipe", "TrainConfig", "load_recipe"]
+__all__ = [
+    "AugmentConfig",
+    "DataConfig",
+    "LossConfig",
+    "OptimConfig",
+    "Recipe",
+    "TrainConfig",
+    "load_recipe",
+]
 
-SCHEDULES = ("cosine", "linear", "inverse_sqrt", "constant")
-T = TypeVar("T")
+SCHEDULES = ("steps", "time")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +37,7 @@ class DataConfig:
     paths: list[str] = field(default_factory=list)
     """Folders of audio, JSONL manifests, audio files or packed caches."""
     cache: str = ""
-    """Folder for the decoded 24 kHz audio; empty = a folder in the user's cache directory."""
+    """Folder for the decoded audio; empty = a folder in the user's cache directory."""
     synthetic_seconds: float = 0.0
     """Seconds of generated audio (tones, chirps, noise) to use when there are no paths."""
     crop_seconds: float = 1.0
@@ -39,10 +45,6 @@ class DataConfig:
     """Crops per step and process."""
     alpha: float = 0.5
     """A source is drawn in proportion to hours**alpha (1 = all audio alike, 0 = sources alike)."""
-    source_weights: dict[str, float] = field(default_factory=dict)
-    """Factor on the weight of a source, by name; 0 leaves it out."""
-    kind_share: dict[str, float] = field(default_factory=dict)
-    """Share of all crops per kind (``speech``, ``music``, ...), over the weights above."""
     silence_db: float = -55.0
     """A crop whose RMS is below this (dB re full scale) counts as silent ..."""
     silence_skip: float = 0.9
@@ -84,21 +86,49 @@ class OptimConfig:
     lr: float = 8e-4
     lr_min: float = 0.0
     betas: list[float] = field(default_factory=lambda: [0.9, 0.98])
-    eps: float = 1e-8
     weight_decay: float = 1e-4
     """On matrices and kernels only, never on biases, norms or gains."""
     warmup_steps: int = 200
-    schedule: str = "cosine"
-    """``cosine`` | ``linear`` | ``inverse_sqrt`` | ``constant``."""
-    schedule_by: str = "steps"
-    """``steps``, or ``time``: progress is the share of ``time_limit_minutes`` that is used."""
-    cooldown: float = 0.0
-    """Last share of the run in which the rate falls linearly to ``lr_min``, on top of it all."""
+    schedule: str = "steps"
+    """What the cosine from ``lr`` to ``lr_min`` runs over: ``steps``, or ``time``, the share of
+    ``time_limit_minutes`` that is used, so that a run of any length ends fully cooled."""
     lr_multipliers: dict[str, float] = field(default_factory=dict)
     """Factor on the rate of the parameters whose name starts with the key; longest key wins."""
     freeze_until: dict[str, int] = field(default_factory=dict)
-    """Parameters whose name starts with the key rest before this step (-1 = for the whole run);
-    modules of that prefix are in eval mode meanwhile, so that their statistics rest too."""
+    """Parameters whose name starts with the key are frozen before this step (-1 = for the whole
+    run); modules of that prefix are in eval mode meanwhile, so their statistics are frozen too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """Weights and resolutions of the training loss; see ``losses.py`` for its terms."""
+
+    wave: float = 1.0
+    """Weight of log10 of the normalised squared error of the waveform."""
+    complex: float = 1.0
+    """Weight of the L1 distance of compressed complex spectra."""
+    magnitude: float = 0.5
+    """Weight of the L1 distance of compressed magnitudes."""
+    band: float = 1.0
+    """Weight of the L1 distance of log band energies."""
+    noise: float = 0.0
+    """Weight of the log noise-to-signal ratio in bands."""
+    commitment: float = 0.25
+    """Weight of the distance of the latents from their codes."""
+    shift: float = 0.0
+    """Weight of the power that the encoder's network adds to the latents, relative to the
+    quantisation error: it holds the network within reach of frozen codebooks. The straight-through
+    gradient is right for shifts that are small beside that error, and leads astray beyond."""
+    windows: tuple[int, ...] = (256, 512, 1024)
+    """STFT windows of the complex and magnitude terms in samples; the hop is a quarter."""
+    exponent: float = 0.5
+    """Compression X |X|^(a-1) of the complex and magnitude terms."""
+    band_windows: tuple[int, ...] = (512, 1024)
+    """STFT windows of the band terms in samples."""
+    band_hop: int = 256
+    """Hop of the band terms in samples."""
+    band_floor_db: float = -60.0
+    """Energies this far below the clip's mean level count as silence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,20 +141,11 @@ class TrainConfig:
     device: str = "auto"
     precision: str = "fp32"
     """``fp32``, or ``bf16``: torch.autocast around the model; parameters and losses stay fp32."""
-    tf32: bool = True
-    """CUDA only: let float32 matrix products run on TF32 units."""
     threads: int = 0
     """CPU threads for torch; 0 = leave as it is."""
-    compile: bool = False
     grad_clip: float = 1.0
     ema_decay: float = 0.999
     """Running average of the weights, used for validation and export; 0 = the last weights."""
-    commitment_weight: float = 0.25
-    shift_weight: float = 0.0
-    """Holds the encoder's network within reach of codes that rest: weight of the power it adds to
-    the latents, relative to the quantisation error. The straight-through gradient is right for
-    shifts that are small beside that error, and leads astray beyond."""
-    quantize_from_step: int = 0
     stage_probs: dict[str, float] = field(
         default_factory=lambda: {"12": 0.5, "6": 0.4, "other": 0.1}
     )
@@ -135,9 +156,6 @@ class TrainConfig:
     checkpoint_minutes: float = 10.0
     val_every: int = 1000
     log_every: int = 20
-    print_seconds: float = 15.0
-    """A line at least this far apart when the output is no terminal."""
-    tensorboard: bool = False
     max_bad_steps: int = 10
     """Give up after this many non-finite steps in a row."""
     seed: int = 0
@@ -147,10 +165,10 @@ class TrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """One training run. ``model`` and ``loss`` hold the fields of ModelConfig and LossConfig."""
+    """One training run. ``model`` is what its builder takes, the fields of a ModelConfig."""
 
     model: dict[str, Any] = field(default_factory=dict)
-    loss: dict[str, Any] = field(default_factory=dict)
+    loss: LossConfig = field(default_factory=LossConfig)
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -185,54 +203,12 @@ class Recipe:
 
 
 SECTION_TYPES: dict[str, type] = {
+    "loss": LossConfig,
     "data": DataConfig,
     "augment": AugmentConfig,
     "optim": OptimConfig,
     "train": TrainConfig,
 }
-
-
-def nearest(key: str, known: Iterable[str]) -> str:
-    """The way out for an unknown key: the nearest known one, or all of them."""
-    known = sorted(known)
-    match = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
-    return f"did you mean {match[0]!r}?" if match else f"known: {', '.join(known)}"
-
-
-def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
-    """Dataclass of type ``kind`` from a mapping, with names and types checked.
-
-    Raises:
-        ConfigError: unknown key or wrong type.
-    """
-    hints = get_type_hints(kind)
-    names = [f.name for f in fields(kind)]  # type: ignore[arg-type]
-    for key, value in values.items():
-        if key not in names:
-            raise ConfigError(f"{where}: unknown key {key!r}; {nearest(key, names)}")
-        if not _fits(value, hints[key]):
-            want = getattr(hints[key], "__name__", str(hints[key]))
-            raise ConfigError(f"{where}: {key} = {value!r} should be of type {want}")
-    return kind(**values)
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    origin, args = get_origin(hint), get_args(hint)
-    if origin in (Union, types.UnionType):
-        return any(_fits(value, a) for a in args)
-    if origin is list:
-        return isinstance(value, list) and all(_fits(v, args[0]) for v in value)
-    if origin is tuple:
-        return isinstance(value, list | tuple)
-    if origin is dict:
-        return isinstance(value, dict) and all(_fits(v, args[1]) for v in value.values())
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if hint in (str, bool):
-        return isinstance(value, hint)
-    return True
 
 
 def _check(recipe: Recipe, where: str) -> None:
@@ -256,13 +232,16 @@ def _check(recipe: Recipe, where: str) -> None:
         f"schedule = {opt.schedule!r}; allowed: {', '.join(SCHEDULES)}",
     )
     need(
-        opt.schedule_by in ("steps", "time"),
-        f"schedule_by = {opt.schedule_by!r}; allowed: steps, time",
+        opt.schedule != "time" or run.time_limit_minutes > 0,
+        'schedule = "time" needs time_limit_minutes above 0',
     )
+    windows = (*recipe.loss.windows, *recipe.loss.band_windows)
+    need(bool(recipe.loss.windows), "windows must not be empty")
+    need(bool(recipe.loss.band_windows), "band_windows must not be empty")
     need(
-        opt.schedule_by != "time" or run.time_limit_minutes > 0,
-        'schedule_by = "time" needs time_limit_minutes above 0',
+        min(windows, default=4) >= 4, f"windows of {min(windows, default=4)} samples are too short"
     )
+    need(recipe.loss.band_hop > 0, f"band_hop = {recipe.loss.band_hop} must be at least 1")
     need(run.precision in ("fp32", "bf16"), f"precision = {run.precision!r}; allowed: fp32, bf16")
     need(0 <= run.ema_decay < 1, f"ema_decay = {run.ema_decay} must be in [0, 1)")
     for key in run.stage_probs:

@@ -20,46 +20,45 @@ __all__ = ["Absent", "Coded", "Spec", "System", "build", "parse", "parse_list"]
 
 PEERS: dict[str, type[System]] = {"opus": Opus, "codec2": Codec2, "amrwb": AmrWb}
 KINDS = ("eulerodec", "reference", *PEERS, "lyra")
-
-_PATTERN = re.compile(
-    r"(?:(?P<label>[^=:/]+)=)?(?P<kind>.+?):(?P<kbps>\d+(?:\.\d+)?)(?::(?P<options>[\w=,]+))?"
-)
+_RATE = re.compile(r"\d+(\.\d+)?")
 
 
 def parse(text: str) -> Spec:
-    """``[label=]kind:kbps[:option,...]`` as a :class:`Spec`, or the word ``reference``.
+    """A system as a user names it, ``[label=]kind:kbps[:option...]``, or the word ``reference``.
 
-    With a label the name is ``label:kbps[:option,...]``. Errors: :class:`ConfigError`.
+    With a label the name of the system is ``label:kbps[:option...]``.
+
+    Raises:
+        ConfigError: it is not of this form.
     """
     if text == "reference":
         return Spec(text, text, 384.0, {})
-    match = _PATTERN.fullmatch(text)
-    if match is None:
+    words = text.split(":")
+    rates = [i for i, word in enumerate(words) if i and _RATE.fullmatch(word)]
+    kind = ":".join(words[: rates[0]]) if rates else ""
+    label, equals, rest = kind.partition("=")
+    if equals and "/" not in label:
+        kind = rest
+    else:
+        label = kind
+    if not (kind and label):
         raise ConfigError(
             f"system {text!r} is not of the form KIND:KBPS, such as eulerodec:6 or"
             f" path/to/weights:12; kinds: {', '.join(KINDS)}, or a directory of weights"
         )
-    words = [word for word in (match["options"] or "").split(",") if word]
-    options = {key: value for key, _, value in (word.partition("=") for word in words)}
-    name = text if match["label"] is None else text[match.end("label") + 1 :]
-    if match["label"] is not None:
-        name = match["label"] + name[len(match["kind"]) :]
-    return Spec(name, match["kind"], float(match["kbps"]), options)
+    rate, *options = words[rates[0] :]
+    pairs = (option.partition("=") for option in options)
+    name = ":".join((label, rate, *options))
+    return Spec(name, kind, float(rate), {key: value for key, _, value in pairs})
 
 
 def parse_list(text: str) -> list[Spec]:
-    """Systems separated by commas. A comma within options belongs to them.
+    """Systems separated by commas.
 
-    Errors: :class:`ConfigError` for one that is wrong or named twice.
+    Raises:
+        ConfigError: one is wrong or named twice.
     """
-    parts: list[str] = []
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        # `opus:12:cbr,speech`: a part without a colon continues the options before it
-        if ":" not in part and part != "reference" and parts and parts[-1].count(":") > 1:
-            parts[-1] += "," + part
-        else:
-            parts.append(part)
-    specs = [parse(part) for part in parts]
+    specs = [parse(part.strip()) for part in text.split(",") if part.strip()]
     names = [spec.text for spec in specs]
     for name in names:
         if names.count(name) > 1:
@@ -72,8 +71,10 @@ def parse_list(text: str) -> list[Spec]:
 def build(spec: Spec, *, lyra_models: Path | None = None) -> System:
     """The system of a spec.
 
-    Errors: :class:`Absent` for a peer that is not installed, :class:`ConfigError` for a rate or
-    option that it does not have, :class:`WeightsError` for weights that are not there.
+    Raises:
+        Absent: a peer that is not installed.
+        ConfigError: a rate or option that it does not have.
+        WeightsError: weights that are not there.
     """
     if spec.kind == "reference":
         return Reference(spec)

@@ -30,7 +30,7 @@ class Absent(EuleroDecError):
 
 @dataclass(frozen=True)
 class Spec:
-    """A system as the user names it: ``[label=]kind:kbps[:option,...]``.
+    """A system as the user names it: ``[label=]kind:kbps[:option...]``.
 
     ``text`` is its name in all results, ``kind`` one of the known kinds or a directory of weights,
     ``options`` words and ``key=value`` pairs.
@@ -42,14 +42,22 @@ class Spec:
     options: dict[str, str]
 
     def reject_options(self, *known: str) -> None:
-        """Raise :class:`ConfigError` for an option that is not among the ``known``."""
+        """Check the options.
+
+        Raises:
+            ConfigError: one is not among the ``known``.
+        """
         for name in self.options:
             if name not in known:
                 allowed = ", ".join(known) or "none"
                 raise ConfigError(f"{self.text}: no option {name!r}; there are: {allowed}")
 
     def kbps_of(self, allowed: Sequence[float]) -> float:
-        """The rate, if it is among the ``allowed``. Errors: :class:`ConfigError`."""
+        """The rate.
+
+        Raises:
+            ConfigError: it is not among the ``allowed``.
+        """
         if self.kbps not in allowed:
             rates = ", ".join(f"{rate:g}" for rate in allowed)
             raise ConfigError(f"{self.text}: {self.kbps:g} kbps is not available, allowed: {rates}")
@@ -96,7 +104,11 @@ class System(ABC):
 
 
 def need_tool(name: str, package: str) -> str:
-    """The path of a program. Errors: :class:`Absent` that names the Debian package."""
+    """The path of a program.
+
+    Raises:
+        Absent: it is not installed; the message names the Debian package.
+    """
     path = shutil.which(name)
     if path is None:
         raise Absent(f"{name} is not installed (apt-get install {package})")
@@ -104,7 +116,11 @@ def need_tool(name: str, package: str) -> str:
 
 
 def run_tool(command: Sequence[str | Path]) -> str:
-    """Run a program; returns its output. Errors: :class:`AudioError` with its last words."""
+    """Run a program; returns its output.
+
+    Raises:
+        AudioError: it failed; the message has its last line.
+    """
     words = [str(word) for word in command]
     try:
         done = subprocess.run(

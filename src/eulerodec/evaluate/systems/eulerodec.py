@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["EuleroDecSystem"]
 
-CHECKPOINT = "checkpoint.pt"
-
 
 class EuleroDecSystem(System):
     """``eulerodec:6``, or ``DIR:6`` with a directory of weights or of a training run.
@@ -33,7 +30,9 @@ class EuleroDecSystem(System):
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
         spec.reject_options("beam", "entropy")
+        # torch takes seconds to load, and only this system needs it
         from ...quantize import DEFAULT_BEAM
+        from ...train.checkpoint import weights_file
 
         beam = spec.options.get("beam", str(DEFAULT_BEAM))
         if not beam.isdecimal() or not 1 <= int(beam) <= 64:
@@ -42,7 +41,7 @@ class EuleroDecSystem(System):
         known = "eulerodec" if spec.kind == "eulerodec" else "weights"
         weights = DEFAULT_WEIGHTS if known == "eulerodec" else spec.kind
         self.directory = find_weights(weights)
-        self._sha256 = hashlib.sha256(_tensors(self.directory).read_bytes()).hexdigest()
+        self._sha256 = hashlib.sha256(weights_file(self.directory).read_bytes()).hexdigest()
         self._tables = self._hash_of_tables(spec) if "entropy" in spec.options else None
         coding = ", entropy coded" if self._tables else ""
         self.title = f"EuleroDec ({self.directory.name}, beam {self.beam}{coding})"
@@ -82,27 +81,14 @@ class EuleroDecSystem(System):
         return Coded(decoded[0].numpy(), SAMPLE_RATE, len(data) - header, len(data))
 
 
-def _tensors(directory: Path) -> Path:
-    """The file that is the weights: of a finished run or of one under way."""
-    for name in ("model.safetensors", CHECKPOINT):
-        if (directory / name).is_file():
-            return directory / name
-    raise WeightsError(f"{directory}: neither model.safetensors nor {CHECKPOINT} in it")
-
-
 @lru_cache(maxsize=4)
 def _codec(directory: Path, sha256: str) -> Codec:
     """One codec per process and weights. ``sha256`` only tells changed files apart."""
-    # torch takes seconds to load, and only this system needs it
     from ...codec import Codec
+    from ...train.checkpoint import CHECKPOINT, load_average, weights_file
 
-    file = _tensors(directory)
+    file = weights_file(directory)
     if file.name != CHECKPOINT:
         return Codec.from_pretrained(directory)
-    from ...model import EuleroDec, ModelConfig
-    from ...train.checkpoint import load_checkpoint
-
-    state = load_checkpoint(file)
-    model = EuleroDec(ModelConfig.from_dict(json.loads(state["recipe"])["model"]))
-    model.load_state_dict(state["average"])
-    return Codec(model, name=directory.name, entropy_tables=load_tables(directory))
+    tables = load_tables(directory)
+    return Codec(load_average(file), name=directory.name, entropy_tables=tables)

@@ -57,7 +57,10 @@ class Opus(System):
 def ogg_packets(path: Path) -> list[int]:
     """Sizes in bytes of the packets of an Ogg file with one stream (RFC 3533).
 
-    In an Opus file the first two are headers (RFC 7845). Errors: :class:`AudioError`.
+    In an Opus file the first two are headers (RFC 7845).
+
+    Raises:
+        AudioError: another file.
     """
     data, at = path.read_bytes(), 0
     sizes, size = [], 0

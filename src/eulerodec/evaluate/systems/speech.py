@@ -119,7 +119,8 @@ AMR_WB_BITS = (132, 177, 253, 285, 317, 365, 397, 461, 477, 40)
 def amr_payload(data: bytes, magic: bytes = AmrWb.MAGIC) -> int:
     """Bytes of the speech frames of an AMR-WB file, without the one byte before each (RFC 4867).
 
-    Errors: :class:`AudioError` for another file.
+    Raises:
+        AudioError: another file.
     """
     if not data.startswith(magic):
         raise AudioError("no AMR-WB file")
