@@ -1,34 +1,33 @@
-"""The pages of questions 2 and 3, from the collected tables.
-
-Everything on a page is generated but what stands between the two conclusion marks: that is
-written by hand, and kept when the page is made again.
-"""
+"""The pages of questions 2 and 3: prose from ``templates``, tables and figures from the data."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from eulerodec.errors import ConfigError
 from eulerodec.files import write_bytes
+from eulerodec.tabular import markdown_table, read_csv
 from research import figures
-from research.run import read_csv
 from research.study import IN_DOMAIN, RQ2, RQ3, RQ3_PATH, VARIANTS
 
-__all__ = ["keep_conclusion", "write_pages"]
+__all__ = ["fill", "write_pages"]
 
 Rows = list[dict[str, str]]
-START, END = "<!-- conclusion, by hand -->", "<!-- /conclusion -->"
+TEMPLATES = Path(__file__).with_name("templates")
+PLACE = re.compile(r"\{\{(\w+)\}\}")
 SHOWN = ("si_sdr", "log_mel", "ip_rad", "gd_rad", "iaf_rad", "pc", "pesq_wb")
 HEADS = ("SI-SDR dB", "log-mel", "phase rad", "group delay rad", "frequency rad", "coherence",
          "PESQ-WB")  # fmt: skip
 CURVES = (("val_si_sdr_12", "held-out SI-SDR, dB (12 stages)"),
           ("val_mel_12", "held-out log-mel distance (12 stages)"),
           ("loss", "training loss"))  # fmt: skip
+STABILITY = (("grad_norm", "gradient norm"), ("stat_perplexity_mean", "codebook perplexity"),
+             ("loss_wave", "waveform loss"))  # fmt: skip
 BUDGET_COLUMNS = {
     "val_si_sdr_6": "held-out SI-SDR dB, 6 stages",
     "val_si_sdr_12": "12 stages",
@@ -36,29 +35,6 @@ BUDGET_COLUMNS = {
     "out_si_sdr": "out-of-domain SI-SDR dB",
     "out_pc": "out-of-domain coherence",
 }
-COMMANDS = """```sh
-python -m research run --data TRAIN --clips EVAL --out runs/research   # hours; resumes
-for minutes in 2 20 0; do  # the table of more steps and less audio
-  python -m research run --data TRAIN --clips EVAL --out runs/minutes-$minutes \\
-    --variants complex real-params polar-params \\
-    --set data.max_minutes=$minutes train.steps=1200 train.val_every=200
-done  # and, for other learning rates, --set optim.lr=0.001
-python -m research run --data TRAIN --clips EVAL --out runs/longer --seeds 0 \\
-  --variants complex real-params polar-params --set train.steps=4800 train.val_every=400
-python -m research collect runs/research docs/research/data \\
-  --others runs/minutes-* runs/longer
-python -m research speed docs/research/data
-python -m research pages docs/research
-```"""
-SETTING = """All networks of a comparison see the same crops in the same order for a seed, the same
-loss, optimiser, quantiser and number of steps; only `[model]` of their recipes differs
-([recipes/research](../../recipes/research)). They are small and trained for {steps} steps of 4
-crops of 1 s: the question is the difference, not the quality. There is no transform path (the fixed
-lapped transform that gives the released model its start), so each network has to learn the whole
-code by itself{but}. The quantiser is a residual one of 12 stages of 512 codes, dropped out at
-random as in the released model. Numbers are means over seeds ± half their range; curves
-show the mean and the range. Evaluation: 3 s from the middle of {clips} clips that no training crop
-comes from, in-domain = {inside}, out-of-domain = the other sets."""
 
 
 class Study:
@@ -123,98 +99,72 @@ class Study:
 def write_pages(folder: Path) -> list[Path]:
     """``rq2.md``, ``rq3.md`` and their figures, from ``folder/data``; returns the pages."""
     study = Study(folder / "data")
-    pages = {"rq2.md": _rq2(study, folder), "rq3.md": _rq3(study, folder)}
-    for name, text in pages.items():
-        write_bytes(folder / name, keep_conclusion(text, folder / name).encode())
-    return [folder / name for name in pages]
+    pages = {"rq2": _rq2(study, folder / "figures"), "rq3": _rq3(study, folder / "figures")}
+    for name, values in pages.items():
+        write_bytes(folder / f"{name}.md", fill(name, values).encode())
+    return [folder / f"{name}.md" for name in pages]
 
 
-def keep_conclusion(text: str, path: Path) -> str:
-    """A new page with what stands between the conclusion marks of the old one at ``path``."""
-    old = path.read_text(encoding="utf-8") if path.is_file() else ""
-    kept = re.search(f"{START}(.*?){END}", old, re.DOTALL)
-    return text.replace(f"{START}{END}", f"{START}{kept[1] if kept else ' '}{END}")
+def fill(template: str, values: Mapping[str, str]) -> str:
+    """The page ``templates/NAME.md`` with every ``{{name}}`` replaced by its value.
+
+    A section (from one ``##`` to the next) with a value that is empty is left out.
+    """
+    text = (TEMPLATES / f"{template}.md").read_text(encoding="utf-8")
+    sections = re.split(r"(?m)^(?=## )", text)
+    kept = [s for s in sections if all(values[name] for name in PLACE.findall(s))]
+    return PLACE.sub(lambda match: values[match[1]], "".join(kept))
 
 
-def _rq2(study: Study, folder: Path) -> str:
+def _rq2(study: Study, pictures: Path) -> dict[str, str]:
     variants = study.present(RQ2)
-    pictures = folder / "figures"
     figures.curves(pictures / "rq2_curves.png", study.curves, variants, CURVES)
     figures.bars(pictures / "rq2_scores.png", _by_group(study, variants))
-    return "\n\n".join([
-        "# Does coupling magnitude and phase help?",
-        "The complex network, and the same network with one coupling taken out: RMS norms instead"
-        " of 2x2 whitening, no axial attention, or re and im that gate themselves instead of a"
-        " gate by modulus.",
-        f"{START}{END}",
-        "![curves](figures/rq2_curves.png)",
-        "![scores](figures/rq2_scores.png)",
-        "Bars are means over seeds, dots the seeds; 12 stages.",
-        _scores(study, variants),
-        "## Equivariance",
-        "Turn the phase of the input by an angle: does the output turn with it? The number is"
-        " |f(e^(ia) X) - e^(ia) f(X)| / |f(X)|, mean over seven angles, 0 for a network that"
-        " treats all phases alike. The quantiser's codebooks have directions of their own, so with"
-        " it nothing is exact.",
-        _table(
+    columns = ("equivariance", "equivariance_6", "equivariance_12")
+    return _common(study, variants) | {
+        "scores": _scores(study, variants),
+        "equivariance": markdown_table(
             ["network", "without quantiser", "6 stages", "12 stages"],
-            [[VARIANTS[v].label, *(_spread(study.facts(v, c))
-              for c in ("equivariance", "equivariance_6", "equivariance_12"))] for v in variants],
+            [[VARIANTS[v].label, *(_spread(study.facts(v, c)) for c in columns)] for v in variants],
         ),
-        "## How it was done", _setting(study, variants, ""), COMMANDS,
-    ]) + "\n"  # fmt: skip
+    }
 
 
-def _rq3(study: Study, folder: Path) -> str:
+def _rq3(study: Study, pictures: Path) -> dict[str, str]:
     variants, path = study.present(RQ3), study.present(RQ3_PATH)
-    pictures = folder / "figures"
     figures.curves(pictures / "rq3_steps.png", study.curves, variants, CURVES)
     figures.curves(
         pictures / "rq3_time.png", study.curves, variants, CURVES,
         "processor time, in steps of the complex network", lambda v: study.speed[v],
     )  # fmt: skip
     figures.bars(pictures / "rq3_scores.png", _by_group(study, variants))
-    stability = (("grad_norm", "gradient norm"), ("stat_perplexity_mean", "codebook perplexity"),
-                 ("loss_wave", "waveform loss"))  # fmt: skip
-    figures.curves(pictures / "rq3_stability.png", study.curves, variants, stability)
-    parts = [
-        "# Complex against real",
-        "Three ways to treat a spectrum: complex layers; ordinary real layers on re and im as two"
-        " channels; ordinary real layers on log-magnitude and phase (cosine and sine in, a"
-        " direction out). A real layer with free weights between all parts takes as many"
-        " multiplications as the complex one and has twice the parameters, so each variant comes in"
-        " two widths.",
-        f"{START}{END}",
-        "![against steps](figures/rq3_steps.png)",
-        "![against time](figures/rq3_time.png)",
-        "![scores](figures/rq3_scores.png)",
-        "Bars are means over seeds, dots the seeds; 12 stages.",
-        _scores(study, variants),
-        "## Cost, stability, codebooks",
-        _cost(study, variants),
-        "Step time is processor time of forward and backward pass of network and quantiser,"
-        " measured in turns in one process. Perplexity is relative to the 512 codes of a stage,"
-        " mean over stages.",
-        "![stability](figures/rq3_stability.png)",
-        *_rates(study, variants),
-        *_budgets(study, variants, pictures),
-        "## Steps needed",
-        "First validated step (every 50) from which on a run is as good as the level; a dash: not"
-        " within the run. Each seed apart.",
-        _needed(study, variants),
-    ]
+    figures.curves(pictures / "rq3_stability.png", study.curves, variants, STABILITY)
     if path:
         figures.curves(pictures / "rq3_path.png", study.curves, path, CURVES)
-        parts += [
-            "## In the released design",
-            "The same comparison, parameters equal, with the transform path in place, as in the"
-            " released model: the network only corrects what the linear transform codes.",
-            "![with transform path](figures/rq3_path.png)",
-            _scores(study, path),
-        ]
-    but = " (the last comparison above has it)" if path else ""
-    parts += ["## How it was done", _setting(study, variants, but), COMMANDS]
-    return "\n\n".join(parts) + "\n"
+    return _common(study, variants) | {
+        "scores": _scores(study, variants),
+        "cost": _cost(study, variants),
+        "rates": _rates(study, variants),
+        "usual_steps": f"{study.facts(variants[0], 'steps')[0]:.0f}",
+        "budgets": _budgets(study, variants, pictures),
+        "needed": _needed(study, variants),
+        "path_scores": _scores(study, path) if path else "",
+    }
+
+
+def _common(study: Study, variants: Sequence[str]) -> dict[str, str]:
+    """How it was done."""
+    seeds = {v: len(study.facts(v, "steps")) for v in variants}
+    counts = [f"{VARIANTS[v].label} {n}" for v, n in seeds.items()]
+    same = len(set(seeds.values())) == 1
+    per_set = {r["set"]: int(r["clips"]) for r in study.scores}
+    setting = {
+        "steps": f"{study.facts(variants[0], 'steps')[0]:.0f}",
+        "clips": str(sum(per_set.values())),
+        "inside": " and ".join(f"`{name}`" for name in IN_DOMAIN),
+        "seeds": str(seeds[variants[0]]) if same else ", ".join(counts),
+    }
+    return {"setting": fill("setting", setting).strip(), "commands": fill("commands", {}).strip()}
 
 
 def _by_group(
@@ -232,7 +182,7 @@ def _scores(study: Study, variants: Sequence[str]) -> str:
         for v in variants:
             cells = [_spread(study.score(v, inside, m)) for m in SHOWN]
             rows.append([name, VARIANTS[v].label, *cells])
-    return _table(["clips", "network", *HEADS], rows)
+    return markdown_table(["clips", "network", *HEADS], rows)
 
 
 def _cost(study: Study, variants: Sequence[str]) -> str:
@@ -252,7 +202,7 @@ def _cost(study: Study, variants: Sequence[str]) -> str:
             f"{sum(study.facts(v, 'skipped_steps')):.0f}",
             _spread(study.facts(v, "codebook_use")),
         ])  # fmt: skip
-    return _table(
+    return markdown_table(
         ["network", "parameters (ratio)", "multiplications, ratio", "step time, ratio",
          "gradient norm, median and highest", "bad steps", "codebook use"], rows,
     )  # fmt: skip
@@ -270,10 +220,10 @@ def _needed(study: Study, variants: Sequence[str]) -> str:
                 steps = study.steps_to(v, column, level, higher)
                 cells.append(", ".join("–" if math.isinf(s) else f"{s:.0f}" for s in steps))
             rows.append([title.format(level), *cells])
-    return _table(["level", *(VARIANTS[v].label for v in variants)], rows)
+    return markdown_table(["level", *(VARIANTS[v].label for v in variants)], rows)
 
 
-def _rates(study: Study, variants: Sequence[str]) -> list[str]:
+def _rates(study: Study, variants: Sequence[str]) -> str:
     """Is it the learning rate? The main comparison with others, as far as they were run."""
     usual = study.facts(variants[0], "steps")[0]
     others = [r for r in study.others if float(r["step"]) == usual and r["minutes"] == "0"]
@@ -287,13 +237,11 @@ def _rates(study: Study, variants: Sequence[str]) -> list[str]:
             values = (float(row[k]) for k in ("val_si_sdr_12", "val_mel_12"))
             cells = (f"{x:.2f}".replace("-", "−") for x in values)
             rows.append([VARIANTS[v].label, row["lr"], row["seed"], *cells])
-    if not rows:
-        return []
     head = ["network", "learning rate", "seed", "held-out SI-SDR dB", "held-out log-mel"]
-    return ["## Another learning rate", "At the end of the run, 12 stages.", _table(head, rows)]
+    return markdown_table(head, rows) if rows else ""
 
 
-def _budgets(study: Study, variants: Sequence[str], pictures: Path) -> list[str]:
+def _budgets(study: Study, variants: Sequence[str], pictures: Path) -> str:
     """More steps, less audio: does the ranking depend on them?"""
     usual = study.facts(variants[0], "steps")[0]
     budgets: dict[tuple[float, float, float, int], Rows] = {}
@@ -304,7 +252,7 @@ def _budgets(study: Study, variants: Sequence[str], pictures: Path) -> list[str]
             key = (float(r["step"]), minutes, -float(r["lr"]), which)
             budgets.setdefault(key, []).append(r)
     if not budgets:
-        return []
+        return ""
     rows = []
     for (steps, minutes, rate, which), runs in sorted(budgets.items()):
         rows.append([
@@ -316,28 +264,7 @@ def _budgets(study: Study, variants: Sequence[str], pictures: Path) -> list[str]
             "seeds"]  # fmt: skip
     drawn = [v for v in variants if any(r["variant"] == v for r in study.longest)]
     figures.curves(pictures / "rq3_longest.png", study.longest, drawn, CURVES[:2])
-    return [
-        "## More steps, less audio",
-        f"More than the {usual:.0f} steps of above, with all of the training audio and with parts"
-        " of it. Held-out: other speakers than in training; out-of-domain: as above. In the picture"
-        " the longest runs.",
-        _table(head, rows),
-        "![longest runs](figures/rq3_longest.png)",
-    ]
-
-
-def _setting(study: Study, variants: Sequence[str], but: str) -> str:
-    seeds = {v: len(study.facts(v, "steps")) for v in variants}
-    per_set = {r["set"]: int(r["clips"]) for r in study.scores}
-    text = SETTING.format(
-        steps=f"{study.facts(variants[0], 'steps')[0]:.0f}",
-        but=but,
-        clips=sum(per_set.values()),
-        inside=" and ".join(f"`{name}`" for name in IN_DOMAIN),
-    )
-    counts = ", ".join(f"{VARIANTS[v].label} {n}" for v, n in seeds.items())
-    same = len(set(seeds.values())) == 1
-    return text + (f" Seeds: {next(iter(seeds.values()))}." if same else f" Seeds: {counts}.")
+    return markdown_table(head, rows)
 
 
 def _spread(values: Sequence[float]) -> str:
@@ -347,8 +274,3 @@ def _spread(values: Sequence[float]) -> str:
     digits = 1 if abs(mean) >= 10 else 2 if abs(mean) >= 2 else 3
     text = f"{mean:.{digits}f}" + (f" ± {half:.{digits}f}" if len(values) > 1 else "")
     return text.replace("-", "−")
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
-    return "\n".join(lines)

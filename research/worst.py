@@ -13,7 +13,7 @@ from eulerodec.evaluate.clips import SAMPLE_RATE, find_clips, read_clip
 from eulerodec.evaluate.systems import build, parse
 from eulerodec.files import write_bytes
 from eulerodec.metrics import spectrogram
-from research.run import read_csv
+from eulerodec.tabular import read_csv
 from research.score import NOT_SPEECH
 
 __all__ = ["draw_worst", "worst_clips"]
@@ -25,7 +25,8 @@ def worst_clips(results: Path, system: str) -> list[str]:
     """Names of the clips of lowest PESQ, of two sets of speech, and of the largest mel distance
     among the rest.
 
-    Errors: :class:`ConfigError` if the evaluation has no such system.
+    Raises:
+        ConfigError: the evaluation has no such system.
     """
     rows = [r for r in read_csv(results / "results.csv") if r["system"] == system]
     if not rows:
@@ -42,7 +43,8 @@ def worst_clips(results: Path, system: str) -> list[str]:
 def draw_worst(results: Path, clips: str, figure: Path, systems: Sequence[str]) -> list[str]:
     """Spectrograms of :func:`worst_clips` of the first system: original, then coded by each.
 
-    Errors: :class:`ConfigError` for a clip that is not there, and those of the systems.
+    Raises:
+        ConfigError: a clip or a system that is not there.
     """
     from matplotlib.figure import Figure
 

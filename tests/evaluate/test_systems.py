@@ -40,9 +40,10 @@ def test_names_of_systems():
     assert spec.text == "runs/a b:6.5:beam=4"
     assert parse("mine=runs/x:6:beam=2").text == "mine:6:beam=2"
     assert parse("mine=runs/x:6").kind == "runs/x"
+    assert parse("runs/lr=1:6").text == "runs/lr=1:6" and parse("runs/lr=1:6").kind == "runs/lr=1"
     assert parse(r"C:\w:6").kind == r"C:\w"
-    listed = parse_list("reference, opus:12:cbr,speech,opus:6")
-    assert [s.text for s in listed] == ["reference", "opus:12:cbr,speech", "opus:6"]
+    listed = parse_list("reference, opus:12:cbr:speech,opus:6")
+    assert [s.text for s in listed] == ["reference", "opus:12:cbr:speech", "opus:6"]
     assert listed[1].options == {"cbr": "", "speech": ""}
 
 
@@ -60,7 +61,7 @@ def test_wrong_names_of_systems(text):
         ("amrwb:12", ConfigError, "6.6, 8.85, 12.65"),
         ("lyra:12", ConfigError, "3.2, 6, 9.2"),
         ("opus:3", ConfigError, "6 to 256"),
-        ("opus:12:cbr,vbr", ConfigError, "one of cbr, vbr"),
+        ("opus:12:cbr:vbr", ConfigError, "one of cbr, vbr"),
         ("opus:12:fast", ConfigError, "no option 'fast'"),
         ("lyra:6", Absent, "--lyra-models"),
     ],
@@ -130,7 +131,7 @@ def test_the_reference_is_16_bit(talk):
     assert coded.payload_bytes == 2 * len(talk)
 
 
-@pytest.mark.parametrize(("text", "kbps"), [("opus:12:cbr", 12.0), ("opus:24:cbr,speech", 24.0)])
+@pytest.mark.parametrize(("text", "kbps"), [("opus:12:cbr", 12.0), ("opus:24:cbr:speech", 24.0)])
 def test_opus(text, kbps, talk):
     tool("opusenc", "opusdec")
     coded, y, lag = through(text, talk)

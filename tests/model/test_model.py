@@ -238,7 +238,7 @@ def test_config_survives_json():
 
 @pytest.mark.parametrize(
     ("key", "nearest"),
-    [("latent_dims", "latent_dim"), ("n_codebook", "n_codebooks"), ("attention_windo", "attention_window")],
+    [("latent_dims", "latent_dim"), ("n_codebook", "n_codebooks"), ("bandz", "bands")],
 )
 def test_unknown_setting_names_the_nearest(key, nearest):
     with pytest.raises(ConfigError, match=f"'{key}'.*'{nearest}'"):

@@ -1,6 +1,5 @@
 """The study end to end on a little audio: run, resume, collect, pages."""
 
-import csv
 import math
 import shutil
 from pathlib import Path
@@ -10,13 +9,14 @@ import pytest
 
 from eulerodec import audio
 from eulerodec.errors import ConfigError
+from eulerodec.evaluate.summary import read_summary
 from eulerodec.samples import SAMPLE
-from research import figures
+from eulerodec.tabular import read_csv, write_csv
+from research import figures, pages
 from research.__main__ import main as command
 from research.collect import collect
 from research.pages import Study, write_pages
-from research.rq1 import read_summary, write_rq1
-from research.run import write_csv
+from research.rq1 import write_rq1
 from research.study import RQ2, RQ3, VARIANTS
 from research.worst import worst_clips
 
@@ -26,10 +26,6 @@ SHORT = [
     "data.val_crops=1", "data.val_seconds=0.5", "data.crop_seconds=0.3",
     "data.batch_size=2", "model.codebook_size=16",
 ]  # fmt: skip
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
 
 
 @pytest.fixture(scope="module")
@@ -61,18 +57,18 @@ def runs(tmp_path_factory) -> Path:
 
 def test_runs_leave_logs_and_scores(runs, tmp_path):
     assert collect(runs, tmp_path) == 2
-    facts = rows_of(tmp_path / "runs.csv")
+    facts = read_csv(tmp_path / "runs.csv")
     assert [(r["variant"], r["seed"], r["steps"], r["skipped_steps"]) for r in facts] == [
         ("complex", "3", "20", "0"), ("polar-params", "3", "20", "0")
     ]  # fmt: skip
     assert float(facts[0]["equivariance"]) < 1e-4 < 0.1 < float(facts[1]["equivariance"])
-    scores = rows_of(tmp_path / "scores.csv")
+    scores = read_csv(tmp_path / "scores.csv")
     assert {(r["set"], r["stages"]) for r in scores} == {
         (s, k) for s in ("librivox_unseen_readers", "music") for k in ("6", "12")
     }
     assert all(math.isfinite(float(r["si_sdr"])) for r in scores)
     assert not any(r["pesq_wb"] for r in scores if r["set"] == "music")
-    curves = rows_of(tmp_path / "curves.csv")
+    curves = read_csv(tmp_path / "curves.csv")
     assert {r["step"] for r in curves if r["val_si_sdr_12"]} == {"0", "10", "20"}
 
 
@@ -86,15 +82,15 @@ def test_runs_with_other_settings(runs, tmp_path):
         assert old in text
         (copied / name).write_text(text.replace(old, new))
     assert command(["collect", str(runs), str(tmp_path), "--others", str(others)]) == 0
-    rows = rows_of(tmp_path / "others.csv")
+    rows = read_csv(tmp_path / "others.csv")
     assert [(r["variant"], r["seed"], r["step"], r["minutes"]) for r in rows] == [
         ("complex", "3", "20", "0"), ("polar-params", "3", "20", "0"),
         ("polar-params", "4", "40", "2"),
     ]  # fmt: skip
-    clips = [float(r["si_sdr"]) for r in rows_of(copied / "scores.csv")
+    clips = [float(r["si_sdr"]) for r in read_csv(copied / "scores.csv")
              if r["set"] == "music" and r["stages"] == "12"]  # fmt: skip
     assert float(rows[2]["out_si_sdr"]) == pytest.approx(np.mean(clips), rel=1e-3)
-    assert {r["seed"] for r in rows_of(tmp_path / "longest.csv")} == {"4"}
+    assert {r["seed"] for r in read_csv(tmp_path / "longest.csv")} == {"4"}
 
 
 def test_variants_saw_the_same_crops(runs):
@@ -157,12 +153,12 @@ def test_pages_hold_the_means(tables):
                 assert (tables / line[line.index("(") + 1 : -1]).stat().st_size > 5000
 
 
-def test_a_conclusion_by_hand_is_kept(tables):
-    page = write_pages(tables)[0]
-    text = page.read_text(encoding="utf-8")
-    mark = "<!-- conclusion, by hand -->"
-    page.write_text(text.replace(mark, mark + "\nIt helps.\n"), encoding="utf-8")
-    assert "It helps." in write_pages(tables)[0].read_text(encoding="utf-8")
+def test_a_section_without_data_is_left_out_and_a_missing_value_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(pages, "TEMPLATES", tmp_path)
+    (tmp_path / "page.md").write_text("# Title\n\n## One\n\n{{a}}\n\n## Two\n\n{{b}}\n")
+    assert pages.fill("page", {"a": "", "b": "text"}) == "# Title\n\n## Two\n\ntext\n"
+    with pytest.raises(KeyError, match="b"):
+        pages.fill("page", {"a": "text"})
 
 
 def test_other_budgets_have_a_table_and_a_picture(tables):

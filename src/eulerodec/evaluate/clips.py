@@ -30,13 +30,21 @@ class Clip:
 
 
 def find_clips(source: PathLike, limit_per_set: int = 0) -> tuple[list[Clip], list[str]]:
-    """Clips of a folder, a ``.jsonl`` manifest or one audio file, and remarks on what was left out.
+    """Clips of a folder, a ``.jsonl`` manifest or one audio file.
 
     A folder is searched; the set of a clip is the first folder below it. A manifest has one JSON
-    object per line with ``path`` (relative to the manifest) and, if wanted, ``set``. Clips are
-    taken evenly over each set if ``limit_per_set`` is not 0.
+    object per line with ``path`` (relative to the manifest) and, if wanted, ``set``.
 
-    Errors: :class:`ConfigError` for a wrong manifest, :class:`AudioError` if there is no clip.
+    Args:
+        source: folder, manifest or file.
+        limit_per_set: clips of each set, evenly over it; 0 for all.
+
+    Returns:
+        The clips, and remarks on what was left out.
+
+    Raises:
+        ConfigError: a wrong manifest.
+        AudioError: no clip.
     """
     source = Path(source)
     remarks: list[str] = []
@@ -70,7 +78,10 @@ def find_clips(source: PathLike, limit_per_set: int = 0) -> tuple[list[Clip], li
 def read_clip(clip: Clip) -> NDArray[np.float32]:
     """Mono samples [N] at :data:`SAMPLE_RATE`.
 
-    Channels are averaged, the level is left alone. Errors: as for :func:`audio.read`.
+    Channels are averaged, the level is left alone.
+
+    Raises:
+        AudioError: as for :func:`audio.read`, and for a clip without samples.
     """
     wav, rate = audio.read(clip.path)
     if wav.shape[1] == 0:

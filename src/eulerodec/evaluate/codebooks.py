@@ -16,11 +16,10 @@ For each stage k with codes c_t, all in bits per code:
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +29,10 @@ from numpy.typing import NDArray
 from ..codec import Codec
 from ..errors import AudioError
 from ..files import PathLike, write_bytes
+from ..tabular import write_csv
 from .clips import SAMPLE_RATE, find_clips, read_clip
 
-__all__ = ["StageUse", "analyse", "codes_of", "picture", "run", "stage_use", "to_csv"]
+__all__ = ["StageUse", "analyse", "codes_of", "picture", "run", "stage_use"]
 
 Codes = NDArray[np.int64]
 
@@ -65,8 +65,12 @@ def run(
 ) -> tuple[list[StageUse], list[Path]]:
     """Encode the clips of ``data``, write ``codebooks.csv`` and ``codebooks.png`` to ``out``.
 
-    Returns the statistics and the files written (no picture without matplotlib). Errors as for
-    :class:`Codec` and :func:`~.clips.find_clips`.
+    Returns:
+        The statistics, and the files written (no picture without matplotlib).
+
+    Raises:
+        WeightsError, AudioError, ConfigError: as for :class:`Codec` and
+            :func:`~.clips.find_clips`.
     """
     codec = Codec.from_pretrained(weights)
     clips, _ = find_clips(data, limit_per_set)
@@ -78,7 +82,7 @@ def run(
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     files = [out / "codebooks.csv"]
-    write_bytes(files[0], to_csv(stats).encode())
+    write_csv(files[0], map(asdict, stats))
     try:
         write_bytes(out / "codebooks.png", picture(stats))
         files.append(out / "codebooks.png")
@@ -96,8 +100,8 @@ def codes_of(codec: Codec, wav: NDArray[np.float32]) -> Codes:
 def analyse(clips: Sequence[Codes], size: int, seed: int = 0) -> list[StageUse]:
     """Statistics of every stage from the codes [K, T] of clips, ``size`` codes in a stage.
 
-    Errors: :class:`AudioError` for fewer than two clips with codes: one half is coded with the
-    counts of the other.
+    Raises:
+        AudioError: fewer than two clips with codes; one half is coded with the counts of the other.
     """
     clips = [clip for clip in clips if clip.shape[1]]
     if len(clips) < 2:
@@ -135,18 +139,12 @@ def stage_use(stage: int, clips: Sequence[Codes], size: int, seed: int = 0) -> S
     )
 
 
-def to_csv(stats: Sequence[StageUse]) -> str:
-    """One line per stage."""
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([field.name for field in fields(StageUse)])
-    for stat in stats:
-        writer.writerow([f"{v:.6g}" if isinstance(v, float) else v for v in asdict(stat).values()])
-    return buffer.getvalue()
-
-
 def picture(stats: Sequence[StageUse]) -> bytes:
-    """A PNG: share of codes used and perplexity, and bits per code. Errors: ``ImportError``."""
+    """A PNG: share of codes used and perplexity, and bits per code.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4), layout="constrained")

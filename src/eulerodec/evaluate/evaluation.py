@@ -58,13 +58,26 @@ def evaluate(
 ) -> Result:
     """Measure the systems of ``spec`` on the clips of ``source``; write everything to ``out``.
 
-    ``baseline``: the system that others are compared with, by default the first that is a codec.
-    ``in_domain``: sets that are averaged apart from the others. ``listen``: clips to hear in the
-    report, of different sets as far as there are. ``markdown``: a file for the main tables.
-    ``note`` gets a line about everything that is not there, ``progress`` (rows done, rows in all,
-    name).
+    Args:
+        source: clips, see :func:`~.clips.find_clips`.
+        spec: systems, see :func:`~.systems.parse_list`.
+        out: folder of the results; a run that was stopped goes on there.
+        baseline: the system that others are compared with, by default the first that is a codec.
+        metric_names: all by default.
+        lyra_models: folder of Lyra's networks.
+        limit_per_set: clips of each set; 0 for all.
+        in_domain: sets that are averaged apart from the others.
+        listen: clips to hear in the report, of different sets as far as there are.
+        jobs: processes.
+        markdown: a file for the main tables.
+        note: gets a line about everything that is not there.
+        progress: gets rows done, rows in all, and a name.
 
-    Errors: :class:`ConfigError`, :class:`AudioError`, :class:`WeightsError`, ``OSError``.
+    Raises:
+        ConfigError: an unknown system, metric or set.
+        AudioError: no clips.
+        WeightsError: weights that are not there.
+        OSError: the results cannot be written.
     """
     out = Path(out)
     clips, remarks = find_clips(source, limit_per_set)
@@ -115,7 +128,7 @@ def evaluate(
 
     rows = runner.run(tasks, out, jobs=jobs, done=done)
     stats = summary.summarize(rows, names, baseline, in_domain)
-    write_bytes(out / SUMMARY, summary.to_csv(stats).encode())
+    summary.write_summary(out / SUMMARY, stats)
     facts = {
         "title": "EuleroDec: evaluation",
         "metrics": names,

@@ -6,14 +6,15 @@ LibriTTS at 24 kHz, by third parties on the authors' released checkpoints.
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
+
+from ..tabular import read_csv
 
 __all__ = ["COLUMNS", "NOTES", "ROWS"]
 
-with open(Path(__file__).with_suffix(".csv"), encoding="utf-8", newline="") as _file:
-    #: Names of the columns, and rows of text; no value is empty text.
-    COLUMNS, *ROWS = csv.reader(_file)
+#: Rows of text by column; no value is empty text.
+ROWS = read_csv(Path(__file__).with_suffix(".csv"))
+COLUMNS = tuple(ROWS[0])
 
 #: What the letters of the column ``source`` stand for; (a) and (b) are two independent papers.
 NOTES = {

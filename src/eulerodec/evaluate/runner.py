@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import ConfigError
-from ..files import write_bytes
+from ..tabular import csv_text, write_csv
 from .task import FIELDS, Row, Task, audio_name, do, start_worker
 
 __all__ = ["TABLE", "columns", "read_table", "run"]
@@ -48,10 +48,20 @@ def read_table(path: Path) -> list[Row]:
 def run(
     tasks: Sequence[Task], out: Path, *, jobs: int = 1, done: Done = lambda row, count: None
 ) -> list[Row]:
-    """Do all tasks that ``out / TABLE`` does not have yet; returns the rows of all tasks.
+    """Do all tasks that ``out / TABLE`` does not have yet.
 
-    ``done`` is called with every new row and the number of rows there are. Errors:
-    :class:`ConfigError` if ``out`` holds a table of another kind; ``OSError``.
+    Args:
+        tasks: one for each clip and system.
+        out: folder of the table.
+        jobs: processes.
+        done: called with every new row and the number of rows there are.
+
+    Returns:
+        The rows of all tasks, old ones too.
+
+    Raises:
+        ConfigError: ``out`` holds a table of another kind.
+        OSError: the table cannot be written.
     """
     table = out / TABLE
     names = columns(tasks[0].metrics) if tasks else columns(())
@@ -60,11 +70,11 @@ def run(
         raise ConfigError(f"{table}: not a table of this program; give another --out")
     kept = {t.key: old[t.key] for t in tasks if t.key in old and _valid(old[t.key], t)}
     out.mkdir(parents=True, exist_ok=True)
-    write_bytes(table, _lines(names, kept.values(), header=True))
+    write_csv(table, kept.values(), names)
     todo = [task for task in tasks if task.key not in kept]
     with open(table, "ab", buffering=0) as sink:
         for row in _rows(todo, jobs):
-            sink.write(_lines(names, [row]))
+            sink.write(csv_text([row], names, header=False).encode())
             kept[row["clip"], row["system"]] = row
             done(row, len(kept))
     return [kept[task.key] for task in tasks]
@@ -76,15 +86,6 @@ def _valid(row: Row, task: Task) -> bool:
         return False
     wanted = ("original", task.system.name) if task.keep else ()
     return all((Path(task.keep) / audio_name(task.clip, name)).is_file() for name in wanted)
-
-
-def _lines(names: Sequence[str], rows: object, *, header: bool = False) -> bytes:
-    buffer = io.StringIO(newline="")
-    writer = csv.DictWriter(buffer, names, extrasaction="ignore", lineterminator="\n")
-    if header:
-        writer.writeheader()
-    writer.writerows(rows)  # pyright: ignore[reportArgumentType]
-    return buffer.getvalue().encode()
 
 
 def _rows(tasks: Sequence[Task], jobs: int) -> Iterator[Row]:

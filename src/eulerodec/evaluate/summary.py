@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..tabular import read_csv, write_csv
 from .task import Row
 
 __all__ = [
@@ -22,8 +22,9 @@ __all__ = [
     "bootstrap",
     "failures",
     "groups",
+    "read_summary",
     "summarize",
-    "to_csv",
+    "write_summary",
 ]
 
 SEED = 20_260
@@ -134,14 +135,16 @@ def failures(rows: Sequence[Row]) -> list[Failure]:
     return found
 
 
-def to_csv(stats: Sequence[Stat]) -> str:
+def write_summary(path: Path, stats: Sequence[Stat]) -> None:
     """The statistics as CSV, one line each; empty where there is no value."""
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([field.name for field in fields(Stat)])
-    for stat in stats:
-        writer.writerow([_cell(value) for value in asdict(stat).values()])
-    return buffer.getvalue()
+    write_csv(path, map(asdict, stats), [field.name for field in fields(Stat)])
+
+
+def read_summary(path: Path) -> list[Stat]:
+    """The statistics that :func:`write_summary` wrote; an empty cell is NaN."""
+    convert = {"int": int, "float": lambda text: float(text) if text else math.nan, "str": str}
+    kinds = {field.name: convert[str(field.type)] for field in fields(Stat)}
+    return [Stat(**{k: kinds[k](v) for k, v in row.items()}) for row in read_csv(path)]
 
 
 def _stat(
@@ -176,9 +179,3 @@ def _stat(
         diff_high=diff_high,
         wins=float((gap > 0).mean()) if len(gap) else math.nan,
     )
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:.6g}"
-    return str(value)

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...metrics import METRICS
+from ...tabular import markdown_table
 from ..summary import Stat
 
-__all__ = ["SHOWN", "page", "table"]
+__all__ = ["SHOWN", "means", "page"]
 
 #: Metrics of the page, as far as they were measured.
 SHOWN = (
@@ -34,11 +35,11 @@ def page(stats: Sequence[Stat], facts: dict[str, Any]) -> str:
         lines.append("\n".join(absent))
     for group in dict.fromkeys(s.group for s in stats):
         count = next(s.clips for s in stats if s.group == group)
-        lines += [f"## {group} ({count} clips)", table(stats, group, metrics)]
+        lines += [f"## {group} ({count} clips)", means(stats, group, metrics)]
     return "\n\n".join(lines) + "\n"
 
 
-def table(stats: Sequence[Stat], group: str, metrics: Sequence[str], spread: bool = False) -> str:
+def means(stats: Sequence[Stat], group: str, metrics: Sequence[str], spread: bool = False) -> str:
     """Systems by metrics of one group; with ``spread`` the half width of the 95 % interval."""
     found = {(s.system, s.metric): s for s in stats if s.group == group}
     head = ["system", "kbps"]
@@ -46,11 +47,11 @@ def table(stats: Sequence[Stat], group: str, metrics: Sequence[str], spread: boo
         metric = METRICS[name]
         unit = f" {metric.unit}" if metric.unit else ""
         head.append(f"{metric.label}{unit} {'↑' if metric.higher_is_better else '↓'}")
-    rows = [head, ["---"] * len(head)]
+    rows = []
     for system in dict.fromkeys(system for system, _ in found):
         cells = [_text(found[system, m], spread) for m in metrics]
         rows.append([system, f"{found[system, 'kbps'].mean:.2f}", *cells])
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return markdown_table(head, rows)
 
 
 def _text(stat: Stat, spread: bool) -> str:

@@ -90,7 +90,7 @@ def meanings(metrics: Sequence[str]) -> str:
 
 def public() -> str:
     """The published figures."""
-    rows = [[escape(cell) for cell in row] for row in published.ROWS]
+    rows = [[escape(cell) for cell in row.values()] for row in published.ROWS]
     notes = "".join(f"<li>({k}) {escape(text)}</li>" for k, text in published.NOTES.items())
     return table(published.COLUMNS, rows) + f"<ul>{notes}</ul>"
 
