@@ -7,14 +7,14 @@ import click
 
 @click.command()
 @click.argument("data", metavar="DATA...", nargs=-1, required=True)
-@click.option("--out", required=True, metavar="DIR", help="Folder of the packed cache.")
+@click.option("--out", required=True, metavar="DIR", help="Output folder.")
 @click.option(
     "--sample-rate",
     type=click.IntRange(1),
     default=24_000,
     show_default=True,
     metavar="HZ",
-    help="Rate of the model that will be trained.",
+    help="Sample rate of the model to be trained.",
 )
 def pack(data: tuple[str, ...], out: str, sample_rate: int) -> None:
     """Decode training audio once, for `train --data DIR`.

@@ -7,21 +7,21 @@ import click
 
 @click.command()
 @click.argument("recipe", metavar="RECIPE.toml")
-@click.option("--out", required=True, metavar="DIR", help="Folder of the run.")
+@click.option("--out", required=True, metavar="DIR", help="Output folder.")
 @click.option(
     "--data",
     multiple=True,
     metavar="PATH",
-    help="Folder of audio, manifest or packed cache; may be given again; replaces the recipe's.",
+    help="Audio folder, manifest or packed cache, instead of the recipe's; repeatable.",
 )
 @click.option(
     "--set",
     "overrides",
     multiple=True,
     metavar="SECTION.KEY=VALUE",
-    help="Replace a setting of the recipe; may be given again.",
+    help="Replace a setting of the recipe; repeatable.",
 )
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
+@click.option("--resume", is_flag=True, help="Continue from the checkpoint in --out.")
 @click.option("--init-from", metavar="WEIGHTS", help="Weights or checkpoint to start from.")
 @click.option(
     "--time-limit",
