@@ -1,0 +1,24 @@
+"""A file format whose packets may be cut at any byte: every rate from one file, exact to the byte.
+
+Frames have as many codes as they are worth. A packet writes its codes range coded, the most
+important first, plane after plane; what its bytes no longer tell is absent. The page
+docs/research/planes_format.md specifies it. Nothing in `eulerodec` uses it yet.
+
+    container/       headers, packets, exact budgets, lower rates, cuts, damage; knows no codes
+    code_tables.py   the integers of a model that give a packet's order and frequencies
+    payload.py       PacketCodes <-> the bytes of a packet, by constriction's range coder
+    energies.py      band energies of blocks of frames <-> codes
+    allocation.py    how deep to search for the codes that a packet will hold
+    ragged.py        residual search with a depth of its own for each frame
+    packet_coder.py  latents and band energies <-> bytes: all of the above
+    fit.py           the tables, from energies and codes of training audio
+
+Each imports from those above it only; the container needs numpy alone.
+
+    control = RateControl(info)                          # research.planes.container
+    coder = PacketCoder(tables, codebooks)
+    payload = coder.encode(z, bands, control.budget(n_frames))
+    control.spend(n_frames, len(payload))
+    writer.write(payload, n_frames)                      # EulWriter
+    decoded = coder.decode(payload, n_channels, n_frames)
+"""

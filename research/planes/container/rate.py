@@ -1,0 +1,150 @@
+"""How many bytes each packet may take for a bitrate, and lower bitrates of finished files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+
+from eulerodec.errors import BitstreamError
+
+from .constant import ConstantCoder
+from .constants import MAX_BITRATE, MAX_PAYLOAD, PACKET
+from .format import header_size, pack_end
+from .header import StreamInfo
+from .reader import EulReader
+from .records import Packet
+from .source import ReadableBytes
+from .writer import EulWriter, WritableBytes
+
+__all__ = ["RateControl", "lower_rate"]
+
+ALLOWANCE = 64  # bytes that a file may have besides what its bitrate allows
+
+
+class RateControl:
+    """How many bytes each packet may take, in turn.
+
+    After every packet, all packets together, heads included, have at most as many bytes as the
+    bitrate allows for the audio up to there; a packet whose head alone is more than that gets no
+    payload. A file without metadata then has at most 64 bytes more than its bitrate allows.
+
+    Args:
+        info: the header: rates, channels, and the duration if it is known. Files with segments hold
+            more frames than audio: all their frames count as audio.
+        bitrate_kbps: for each channel; that of the header if not given.
+        carry: what a packet leaves goes to those after it; if not, it is saved.
+
+    Raises:
+        BitstreamError: the bitrate is no positive number, or a packet may not follow.
+    """
+
+    def __init__(
+        self, info: StreamInfo, bitrate_kbps: float | None = None, *, carry: bool = True
+    ) -> None:
+        kbps = info.bitrate_kbps if bitrate_kbps is None else bitrate_kbps
+        if kbps is None or not 0 < kbps <= MAX_BITRATE:
+            raise BitstreamError(f"bitrate must be above 0, to {MAX_BITRATE:.0f} kbps, not {kbps}")
+        self._bytes_per_s = exact(kbps) * 125 * info.n_channels
+        self._frame = Fraction(info.hop_length, info.sample_rate)
+        self._sample = Fraction(1, info.sample_rate)
+        self._duration = None if info.segments else info.timeline.duration
+        self._carry = carry
+        # A header with a long name takes its surplus from the first packets.
+        counts = (1 << 28) - 1 if info.n_samples is None else None
+        end = pack_end(0, None if counts is None else (counts, counts))
+        fixed = header_size(info) + len(end) + PACKET.size
+        self._spent = max(fixed - ALLOWANCE, 0)
+        self._n_frames = 0
+
+    def budget(self, n_frames: int, n_samples: int | None = None) -> int:
+        """Bytes of payload that the next packet may have, of ``n_frames`` frames.
+
+        Args:
+            n_frames: 1 to 255.
+            n_samples: of the last packet of a stream whose header leaves the counts open: samples
+                at the model's rate of all the audio.
+        """
+        left = self._allowed(n_frames, n_samples) - self._spent - PACKET.size
+        return min(max(left, 0), MAX_PAYLOAD)
+
+    def spend(self, n_frames: int, size: int, n_samples: int | None = None) -> None:
+        """Note that the next packet has ``n_frames`` frames and ``size`` bytes of payload."""
+        allowed = self._allowed(n_frames, n_samples)
+        self._spent += PACKET.size + size
+        self._n_frames += n_frames
+        if not self._carry:
+            self._spent = max(self._spent, allowed)
+
+    def _allowed(self, n_frames: int, n_samples: int | None) -> int:
+        """Bytes that all packets may have up to the end of the next one."""
+        seconds = (self._n_frames + n_frames) * self._frame
+        if n_samples is not None:
+            seconds = min(seconds, n_samples * self._sample)
+        if self._duration is not None:
+            seconds = min(seconds, self._duration)
+        return math.floor(seconds * self._bytes_per_s)
+
+
+def exact(kbps: float) -> Fraction:
+    """A bitrate as it was written: 7.3 is 73/10, not the nearest binary fraction."""
+    return Fraction(str(kbps))
+
+
+def lower_rate(
+    source: ReadableBytes, sink: WritableBytes, bitrate_kbps: float, *, carry: bool = True
+) -> StreamInfo:
+    """Copy a file at a lower bitrate, packet by packet, without its model; the new header.
+
+    Payloads of planes are cut to what :class:`RateControl` allows; those of the constant coding
+    keep the codebooks whose codes alone fit into the bitrate. A file that has a lower rate already
+    stays as it is. If the header leaves the counts open, each packet waits for the next one: only
+    the end of the stream says how much of the last one is audio.
+
+    Args:
+        source: any binary file object, also one that cannot seek.
+        sink: where the new file goes.
+        bitrate_kbps: for each channel.
+        carry: as for :class:`RateControl`.
+
+    Raises:
+        BitstreamError: the file is damaged, or the bitrate is less than one codebook.
+    """
+    reader = EulReader(source)
+    old, control = reader.info, None
+    if old.n_codebooks is None or old.codebook_bits is None:
+        info, coder = old.replace(bitrate_kbps=min(old.bitrate_kbps or 0, bitrate_kbps)), None
+        control = RateControl(info, bitrate_kbps, carry=carry)
+    else:
+        one = Fraction(old.codebook_bits * old.sample_rate, 1000 * old.hop_length)
+        fit = min(math.floor(exact(bitrate_kbps) / one), old.n_codebooks)
+        if fit < 1:
+            raise BitstreamError(
+                f"{bitrate_kbps} kbps is less than one codebook, {float(one):.3g} kbps"
+            )
+        info, coder = old.replace(n_codebooks=fit), ConstantCoder(old, fit)
+    writer = EulWriter(sink, info)
+    for packet, n_samples in _with_end(reader):
+        payload, n_frames = packet.payload or b"", packet.n_frames
+        if coder is not None:
+            payload = coder.cut(payload, n_frames)
+        if control is not None:
+            payload = payload[: control.budget(n_frames, n_samples)]
+            control.spend(n_frames, len(payload), n_samples)
+        writer.write(payload, n_frames)
+    writer.close(reader.info.n_samples, reader.info.n_input_samples)
+    return writer.info
+
+
+def _with_end(reader: EulReader) -> Iterator[tuple[Packet, int | None]]:
+    """Each packet; with the last of a stream of unknown length, the samples of all its audio."""
+    if reader.info.n_samples is not None:
+        yield from ((packet, None) for packet in reader.packets())
+        return
+    held = None
+    for packet in reader.packets():
+        if held is not None:
+            yield held, None
+        held = packet
+    if held is not None:
+        yield held, reader.info.n_samples
