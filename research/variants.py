@@ -257,7 +257,7 @@ class VariantDecoder(Decoder):
                 log_modulus, direction = out.tensor_split([out.shape[1] // 3], 1)
                 out = scale_planar(_unit(direction), log_modulus.clamp(-10.0, 4.0).exp())
             return expand(scale_channels(out, self.tilt) * z_level, exponent)
-        base = compress(self.transform_path(z, n_codebooks), exponent)
+        base = compress(self.transform_path(z, n_codebooks)[0], exponent)
         level = local_level(base, self.right)
         spectrum = scale_channels(base / level, 1.0 / self.tilt)
         latents = scale_channels(latents, 1.0 / self.latent_scale)

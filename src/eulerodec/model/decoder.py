@@ -47,6 +47,7 @@ class DecoderState:
     level_skip: History | None = None
     bands: History | None = None
     bands_skip: History | None = None
+    limit: History | None = None
     missing: History | None = None
     noise: History | None = None
     pitch: History | None = None
@@ -109,7 +110,7 @@ class Decoder(nn.Module):
         return DecoderState(
             clock,
             self.trunk.start(clock, self.late + self.right),
-            *(History() for _ in range(13)),
+            *(History() for _ in range(14)),
             energies=energies.start(clock, 0) if energies else None,
         )
 
@@ -120,17 +121,18 @@ class Decoder(nn.Module):
 
     def transform_path(
         self, z: Tensor, n_codebooks: Tensor, state: DecoderState | None = None
-    ) -> Tensor:
-        """The lapped transform codec's spectrum, planar ``[B, 2F, T]``, float32.
+    ) -> tuple[Tensor, Tensor]:
+        """The lapped transform codec's spectrum with periods of the pitch averaged, and without.
 
-        Overlap-added and analysed again, so that the network sees the STFT of a real signal with
-        the time-domain aliasing of single frames cancelled, and periods of the pitch averaged.
+        Both planar ``[B, 2F, T]``, float32. Overlap-added and analysed again, so that the network
+        sees the STFT of a real signal with the time-domain aliasing of single frames cancelled.
         """
         stft, s = self._stft[0], state or DecoderState()
         with torch.autocast(z.device.type, enabled=False):
             pairs = self.pairs(z)
             if self.pitch is None:
-                return stft.reanalysis(self.transform(pairs), s.transform)
+                plain = stft.reanalysis(self.transform(pairs), s.transform)
+                return plain, plain
             wav = stft.complete(context(self.transform(pairs), 1, 1, s.transform))
             return self.pitch(wav, n_codebooks, s.pitch)
 
@@ -154,7 +156,8 @@ class Decoder(nn.Module):
             return z.new_zeros(z.shape[0], 2 * self._stft[0].n_bins, 0)
         s, right, depth = state or DecoderState(), self.right, self.trunk.look_ahead
         z = clip(z, 0, s.clock)  # a block may be filled up beyond the end
-        spectrum = clip(self.transform_path(z, n_codebooks, state), self.late, s.clock)
+        spectrum, plain = self.transform_path(z, n_codebooks, state)
+        spectrum = clip(spectrum, self.late, s.clock)
         base = compress(spectrum, self.config.feature_exponent)
         level = local_level(base, right, s.base_level)
         base = delay(base, right, s.base)
@@ -163,9 +166,11 @@ class Decoder(nn.Module):
         latents = scale_channels(latents, 1.0 / self.latent_scale)
         features = cat_planar(scale_channels(base / level, 1.0 / self.tilt), latents)
         gain = self.stage_gain(n_codebooks)[:, :, None]
+        limit = None
         if self.repair is not None:
             assert bands is not None
             bands = delay(bands, self.late, s.bands)
+            limit = delay(self.repair.limit(plain, bands), right + depth, s.limit)
             missing = delay(self.repair.missing(spectrum, bands), right, s.missing)
             bands = delay(bands, right, s.bands_skip)
             gain = gain + self.repair.condition(missing, bands, level)
@@ -179,11 +184,12 @@ class Decoder(nn.Module):
         corrected = scale_planar(base, gain) + residual
         if self.repair is None:
             return expand(corrected, self.config.feature_exponent)
-        assert bands is not None
+        assert bands is not None and limit is not None
         noise = delay(torch.cat([latents, bands], 1), depth, s.noise)
         latents, bands = noise.split([latents.shape[1], bands.shape[1]], 1)
         corrected = corrected + self.repair.noise(latents, bands, moduli)
-        return self.repair(expand(corrected, self.config.feature_exponent), bands, moduli)
+        corrected = self.repair(expand(corrected, self.config.feature_exponent), bands, moduli)
+        return bounded(corrected, limit)
 
 
 class EnergyRepair(nn.Module):
@@ -217,6 +223,18 @@ class EnergyRepair(nn.Module):
         """Energies against those of a spectrum, log10 of the ratio within +-30 dB."""
         return (bands - self._energies[0].measure(spectrum)).clamp(-3.0, 3.0)
 
+    def limit(self, plain: Tensor, bands: Tensor) -> Tensor:
+        """The most power that frames may have, ``[B, 1, T]``: in each band that of the latents'
+        own spectrum or what is coded as its energy, whichever is more.
+
+        The network was trained on speech at the usual rates. Elsewhere its gains, exp(3) at most
+        on a compressed modulus, may not fit what they are applied to, and 50 dB more than anybody
+        coded come out: a sine sweep at 1 kbps showed it.
+        """
+        energies = self._energies[0]
+        most = torch.pow(10.0, torch.maximum(bands, energies.measure(plain)))
+        return torch.matmul(energies.spread.sum(0), most)[:, None]
+
     def condition(self, missing: Tensor, bands: Tensor, level: Tensor) -> Tensor:
         """Gains ``[B, width, T]`` for the trunk's input, relative to 1."""
         relative = bands - level.log10() * (2.0 / self._exponent)
@@ -243,3 +261,9 @@ class EnergyRepair(nn.Module):
         log_gain = torch.sigmoid(trust) * self.missing(spectrum, bands) + extra
         log_gain = log_gain.clamp(-2.0, 2.0)
         return scale_planar(spectrum, torch.pow(10.0, 0.5 * self._energies[0].to_bins(log_gain)))
+
+
+def bounded(spectrum: Tensor, limit: Tensor) -> Tensor:
+    """Planar ``[B, 2F, T]``, each frame no more powerful than ``limit [B, 1, T]``."""
+    power = spectrum.square().sum(1, keepdim=True)
+    return spectrum * (limit / power.clamp_min(1e-12)).clamp_max(1.0).sqrt()

@@ -32,7 +32,7 @@ _BIAS = 2.4  # per second: of nearly equal lags the shortest
 
 
 class PitchMixer(nn.Module):
-    """Waveform ``[B, n]`` -> STFT, planar ``[B, 2F, T]``, periods mixed.
+    """Waveform ``[B, n]`` -> its STFT with periods mixed, and without.
 
     Args:
         stft: of the model; not a child of this module.
@@ -83,8 +83,11 @@ class PitchMixer(nn.Module):
         nn.init.zeros_(last.weight)
         nn.init.zeros_(cast(Tensor, last.bias))
 
-    def forward(self, wav: Tensor, n_codebooks: Tensor, past: History | None = None) -> Tensor:
-        """
+    def forward(
+        self, wav: Tensor, n_codebooks: Tensor, past: History | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The mixed spectrum, and that of ``wav`` itself, both planar ``[B, 2F, T]``.
+
         Args:
             wav: whole recording, T + 1 hops that make T frames; with ``past`` the next block of a
                 stream, whose result is late by ``right`` frames.
@@ -110,7 +113,7 @@ class PitchMixer(nn.Module):
         mixed = scale_planar(spectra[0], 1.0 + gains[0])
         for spectrum, gain in zip(spectra[1:], gains[1:], strict=True):
             mixed = mixed + scale_planar(spectrum, gain)
-        return mixed
+        return mixed, spectra[0]
 
     def _copies(self, segments: Tensor, left: int, size: int) -> list[tuple[Tensor, Tensor]]:
         """Frames ``[B, T, size]`` one period earlier (and later), and how alike they are, 0..1."""
