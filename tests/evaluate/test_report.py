@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import csv
 import importlib.util
 import io
 import json
@@ -22,6 +21,7 @@ from eulerodec.cli import main
 from eulerodec.evaluate.evaluation import evaluate
 from eulerodec.metrics import METRICS
 from eulerodec.samples import SAMPLE
+from eulerodec.tabular import read_csv
 
 RATE = 24_000
 METRIC_NAMES = "si_sdr,pc,ip_rad,gdd_ms,log_mel,pesq_wb"
@@ -71,12 +71,8 @@ def html(out) -> str:
     return (out / "report.html").read_text(encoding="utf-8")
 
 
-def table_of(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
-
-
 def test_the_table_has_every_clip_and_system(out):
-    rows = table_of(out / "results.csv")
+    rows = read_csv(out / "results.csv")
     assert len(rows) == 9 and {r["system"] for r in rows} == {"reference", "low:3", "high:12"}
     assert all(r["errors"] == "" for r in rows)
     for row in rows:
@@ -85,12 +81,12 @@ def test_the_table_has_every_clip_and_system(out):
 
 
 def test_the_summary_compares_with_the_first_codec(out):
-    rows = table_of(out / "summary.csv")
+    rows = read_csv(out / "summary.csv")
     assert {r["group"] for r in rows} == {
         "all", "in-domain", "out-of-domain", "set: one", "set: two"
     }  # fmt: skip
     assert {r["baseline"] for r in rows} == {"low:3"}
-    table = {(r["clip"], r["system"]): r for r in table_of(out / "results.csv")}
+    table = {(r["clip"], r["system"]): r for r in read_csv(out / "results.csv")}
     clips = {clip for clip, _ in table}
     gaps = [float(table[c, "high:12"]["pc"]) - float(table[c, "low:3"]["pc"]) for c in clips]
     stat = next(
@@ -144,7 +140,7 @@ def test_the_report_says_what_is_not_there(html, out):
 
 def test_the_markdown_has_the_means(out):
     text = (out / "results.md").read_text(encoding="utf-8")
-    rows = table_of(out / "results.csv")
+    rows = read_csv(out / "results.csv")
     pc = [float(r["pc"]) for r in rows if r["system"] == "high:12"]
     line = next(x for x in text.splitlines() if x.startswith("| high:12 "))
     cells = [c.strip() for c in line.strip("|").split("|")]

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from helpers.signals import white_noise
 
 from eulerodec.metrics.spectral import (
     dac_mel,
@@ -19,15 +20,11 @@ from eulerodec.metrics.stft import mel_filters, stft
 RATE = 24_000
 
 
-def noise(n: int = 24_000, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(n)
-
-
 @pytest.mark.parametrize(
     ("n_fft", "hop", "window"), [(512, 50, 240), (32, 8, 32), (1024, 120, 600)]
 )
 def test_stft_is_that_of_torch(n_fft, hop, window):
-    x = noise(5000)
+    x = white_noise(5000)
     hann = torch.hann_window(window, dtype=torch.float64)
     expected = torch.stft(torch.from_numpy(x), n_fft, hop, window, hann, return_complex=True)
     assert np.allclose(stft(x, n_fft, hop, window), expected.numpy())
@@ -45,7 +42,7 @@ def test_mel_filters_are_slaneys():
 
 @pytest.mark.parametrize("gain", [0.1, 0.5, 2.0])
 def test_a_gain_is_its_logarithm_in_every_band(gain):
-    x = noise()
+    x = white_noise(24_000)
     step = abs(math.log10(gain))
     assert log_mel(x, gain * x, RATE) == pytest.approx(step)
     # every band of every scale that has a filter; the finest scale has empty ones at low pitch
@@ -59,7 +56,7 @@ def test_a_gain_is_its_logarithm_in_every_band(gain):
 
 
 def test_multi_resolution_stft_is_that_of_the_formula_in_torch():
-    x, y = noise(seed=1), noise(seed=2)
+    x, y = white_noise(24_000, seed=1), white_noise(24_000, seed=2)
     total = 0.0
     for n_fft, hop, window in ((1024, 120, 600), (2048, 240, 1200), (512, 50, 240)):
         hann = torch.hann_window(window, dtype=torch.float64)
@@ -72,13 +69,13 @@ def test_multi_resolution_stft_is_that_of_the_formula_in_torch():
 
 
 def test_spectral_convergence_knows_which_is_the_reference():
-    x = noise()
+    x = white_noise(24_000)
     loud, soft = multi_resolution_stft(x, 3 * x), multi_resolution_stft(3 * x, x)
     assert loud - soft == pytest.approx(2 - 2 / 3, rel=1e-3)
 
 
 def test_the_floor_of_the_log_spectral_distance():
-    x = noise()
+    x = white_noise(24_000)
     assert log_spectral_distance(x, x) == 0
     assert 50 < log_spectral_distance(x, 1e-9 * x) <= 80
     assert math.isnan(log_spectral_distance(np.zeros(24_000), x))

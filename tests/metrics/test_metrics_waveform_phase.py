@@ -6,16 +6,13 @@ import math
 
 import numpy as np
 import pytest
+from helpers.signals import white_noise
 
 from eulerodec.metrics.phase import phase_measures, phase_measures_of_spectra, unwrapped
 from eulerodec.metrics.waveform import segmental_snr
 
 RATE = 24_000
 BIN_HZ = 31.25  # of a window of 32 ms
-
-
-def noise(n: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(n)
 
 
 def spectrum(seed: int = 0) -> np.ndarray:
@@ -25,14 +22,14 @@ def spectrum(seed: int = 0) -> np.ndarray:
 
 
 def test_segmental_snr_is_the_mean_of_the_frames_in_db():
-    x = noise(4 * 480)
+    x = white_noise(4 * 480)
     gains = np.repeat([0.5, 0.9, 0.99, 0.0], 480)  # error (1 - g) x: 6.02, 20, 40 and 0 dB
     expected = np.mean([-20 * math.log10(0.5), 20.0, 35.0, 0.0])  # 40 is limited to 35
     assert segmental_snr(x, gains * x, RATE) == pytest.approx(expected, abs=1e-9)
 
 
 def test_segmental_snr_at_its_limits():
-    x = noise(4800)
+    x = white_noise(4800)
     assert segmental_snr(x, x, RATE) == 35.0
     assert segmental_snr(x, -9 * x, RATE) == -10.0  # the error is 20 dB above the signal
     assert math.isnan(segmental_snr(np.zeros(4800), x, RATE))
@@ -41,7 +38,7 @@ def test_segmental_snr_at_its_limits():
 
 
 def test_a_swapped_reference_changes_segmental_snr():
-    x = noise(4800)
+    x = white_noise(4800)
     assert segmental_snr(x, 0.5 * x, RATE) == pytest.approx(6.02, abs=0.01)
     assert segmental_snr(0.5 * x, x, RATE) == pytest.approx(0.0, abs=1e-9)
 
@@ -52,7 +49,7 @@ def test_unwrapping_of_angles():
 
 
 def test_an_exact_copy_has_no_phase_error():
-    x = noise(24_000)
+    x = white_noise(24_000)
     got = phase_measures(x, 0.3 * x, RATE)
     assert got["pc"] == pytest.approx(1)
     for name in ("ip_rad", "gd_rad", "iaf_rad", "gdd_ms"):
@@ -80,7 +77,7 @@ def test_a_delay_is_group_delay_of_that_many_ms(delay_ms):
 
 
 def test_a_delayed_signal_has_about_that_group_delay():
-    x = noise(48_000)
+    x = white_noise(48_000)
     got = phase_measures(x[:-24], x[24:], RATE)
     assert got["gdd_ms"] == pytest.approx(1.0, rel=0.25)  # of framed noise, not exact
 

@@ -1,6 +1,5 @@
 """The loop: resume, limits, signals, many processes, non-finite steps, exports."""
 
-import csv
 import hashlib
 import json
 import math
@@ -19,6 +18,7 @@ from fakes import FakeCodec, mse, small_recipe
 from safetensors.torch import load_file
 
 from eulerodec.errors import TrainingError, WeightsError
+from eulerodec.tabular import read_csv
 from eulerodec.train.checkpoint import load_checkpoint
 from eulerodec.train.loop import run
 from eulerodec.train.recipe import with_changes
@@ -40,11 +40,6 @@ def assert_same(a: dict, b: dict) -> None:
     assert a.keys() == b.keys()
     for key in a:
         assert torch.equal(a[key], b[key]), key
-
-
-def rows(out: Path) -> list[dict[str, str]]:
-    with open(out / "log.csv", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def test_resumed_run_is_bit_equal(tmp_path: Path):
@@ -79,7 +74,10 @@ def test_resumed_run_is_bit_equal(tmp_path: Path):
         assert_same(state, b["optimizer"]["state"][i])
     assert a["progress"]["audio_seconds"] == b["progress"]["audio_seconds"]
     keep = ("step", "loss", "lr", "grad_norm")
-    logs = [[{k: r[k] for k in keep} for r in rows(tmp_path / x) if r["loss"]] for x in "ab"]
+    logs = [
+        [{k: r[k] for k in keep} for r in read_csv(tmp_path / x / "log.csv") if r["loss"]]
+        for x in "ab"
+    ]
     assert logs[0] == logs[1]
 
 
@@ -105,13 +103,13 @@ def test_outputs_of_a_run(tmp_path: Path):
     assert {s["source"] for s in facts["data"]} == {"tone", "chirp", "noise"}
     assert (tmp_path / "loss.png").read_bytes()[:4] == b"\x89PNG"
     assert {"val_si_sdr_raw", "val_si_sdr_6", "val_si_sdr_12", "val_mel_12"} <= set(result.scores)
-    assert float(rows(tmp_path)[1]["stat_perplexity"]) == 5.5
+    assert float(read_csv(tmp_path / "log.csv")[1]["stat_perplexity"]) == 5.5
 
 
 def test_loss_falls(tmp_path: Path):
     recipe = with_changes(small_recipe(steps=80, ema_decay=0.0), "optim", lr=1e-2, warmup_steps=5)
     train(tmp_path, recipe=recipe)
-    losses = [float(r["loss"]) for r in rows(tmp_path) if r["loss"]]
+    losses = [float(r["loss"]) for r in read_csv(tmp_path / "log.csv") if r["loss"]]
     assert sum(losses[-10:]) < 0.5 * sum(losses[:10])
 
 

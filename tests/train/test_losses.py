@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from helpers.models import noise
 
 from eulerodec.train.losses import ReconstructionLoss, erb_filterbank
 from eulerodec.train.recipe import LossConfig
@@ -18,11 +19,6 @@ TERMS = {"wave", "complex", "magnitude", "band", "noise"}
 @pytest.fixture(scope="module")
 def loss():
     return ReconstructionLoss(LossConfig(), RATE)
-
-
-def noise(batch=2, n=6000, seed=0, level=0.1):
-    generator = torch.Generator().manual_seed(seed)
-    return level * torch.randn(batch, 1, n, generator=generator)
 
 
 def only(**weights):
@@ -72,7 +68,7 @@ def test_a_tone_falls_into_its_band():
 
 
 def test_equal_signals_cost_nothing(loss):
-    x = noise()
+    x = noise(6000, 2)
     total, parts = loss(x.clone(), x)
     assert set(parts) == TERMS
     assert parts["complex"] < 1e-3 and parts["magnitude"] < 1e-5 and parts["band"] < 1e-5
@@ -90,7 +86,10 @@ def test_silence_costs_nothing_against_silence(loss):
 @pytest.mark.parametrize("snr_db", [-5.0, 0.0, 10.0, 30.0])
 def test_wave_is_log10_of_the_normalised_error(loss, snr_db):
     """Mean over items of log10(|y - x|^2 / |x|^2), computed in numpy."""
-    x, e = noise(3, seed=1), noise(3, seed=2) * torch.tensor([1.0, 0.3, 2.0])[:, None, None]
+    x, e = (
+        noise(6000, 3, seed=1),
+        noise(6000, 3, seed=2) * torch.tensor([1.0, 0.3, 2.0])[:, None, None],
+    )
     y = x + 10 ** (-snr_db / 20) * e
     a, b = x.double().numpy()[:, 0], y.double().numpy()[:, 0]
     expected = np.mean(np.log10(((a - b) ** 2).sum(1) / (a**2).sum(1)))
@@ -99,7 +98,7 @@ def test_wave_is_log10_of_the_normalised_error(loss, snr_db):
 
 def test_zero_output_costs_what_the_definition_says(loss):
     """y = 0: normalised error 1, its log 0; spectral distances equal the reference itself, 1."""
-    x = noise()
+    x = noise(6000, 2)
     _, parts = loss(torch.zeros_like(x), x)
     assert float(parts["wave"]) == pytest.approx(0.0, abs=1e-4)
     assert float(parts["complex"]) == pytest.approx(1.0, abs=1e-3)
@@ -108,7 +107,7 @@ def test_zero_output_costs_what_the_definition_says(loss):
 
 
 def test_flipped_sign_keeps_magnitudes_and_bands(loss):
-    x = noise()
+    x = noise(6000, 2)
     _, parts = loss(-x, x)
     assert float(parts["magnitude"]) == pytest.approx(0.0, abs=1e-6)
     assert float(parts["band"]) == pytest.approx(0.0, abs=1e-6)
@@ -118,7 +117,7 @@ def test_flipped_sign_keeps_magnitudes_and_bands(loss):
 
 @pytest.mark.parametrize("gain_db", [-6.0, 6.0, 20.0])
 def test_a_wrong_gain_costs_its_size_in_bels_on_bands(loss, gain_db):
-    x = noise()
+    x = noise(6000, 2)
     _, parts = loss(x * 10 ** (gain_db / 20), x)
     assert float(parts["band"]) == pytest.approx(abs(gain_db) / 10, rel=1e-3)
     # compressed magnitudes |X|^(1/2)
@@ -129,7 +128,7 @@ def test_a_wrong_gain_costs_its_size_in_bels_on_bands(loss, gain_db):
 
 @pytest.mark.parametrize("gain", [0.05, 0.3, 5.0])
 def test_items_weigh_the_same_at_any_level(loss, gain):
-    x, y = noise(1, seed=3), noise(1, seed=3) + noise(1, seed=4, level=0.03)
+    x, y = noise(6000, seed=3), noise(6000, seed=3) + noise(6000, seed=4, level=0.03)
     total, parts = loss(y, x)
     scaled, scaled_parts = loss(gain * y, gain * x)
     for name in TERMS:
@@ -139,7 +138,7 @@ def test_items_weigh_the_same_at_any_level(loss, gain):
 
 
 def test_total_is_the_weighted_sum_and_parts_are_detached():
-    x, y = noise(seed=5), noise(seed=6).requires_grad_()
+    x, y = noise(6000, 2, seed=5), noise(6000, 2, seed=6).requires_grad_()
     weights = dict(wave=0.3, complex=2.0, magnitude=0.0, band=1.5)
     total, parts = ReconstructionLoss(LossConfig(**weights), RATE)(y, x)
     assert total.item() == pytest.approx(sum(w * float(parts[k]) for k, w in weights.items()))
@@ -156,7 +155,7 @@ def test_loss_has_no_weights_to_store(loss):
 @pytest.mark.parametrize("term", sorted(TERMS))
 @pytest.mark.parametrize("pair", ["silence", "silent target", "silent output", "equal", "loud"])
 def test_gradients_are_finite(term, pair):
-    zero, x = torch.zeros(1, 1, 3000), noise(1, 3000)
+    zero, x = torch.zeros(1, 1, 3000), noise(3000)
     y, target = {
         "silence": (zero, zero),
         "silent target": (x, zero),
@@ -172,9 +171,9 @@ def test_gradients_are_finite(term, pair):
 
 @pytest.mark.parametrize("term", sorted(TERMS))
 def test_gradient_agrees_with_a_finite_difference(term):
-    x, y = noise(1, 2000, seed=7), noise(1, 2000, seed=8)
+    x, y = noise(2000, seed=7), noise(2000, seed=8)
     loss = ReconstructionLoss(only(**{term: 1.0}), RATE)
-    direction = noise(1, 2000, seed=9)
+    direction = noise(2000, seed=9)
     y.requires_grad_()
     (gradient,) = torch.autograd.grad(loss(y, x)[0], y)
     with torch.no_grad():
@@ -186,8 +185,8 @@ def test_gradient_agrees_with_a_finite_difference(term):
 
 @pytest.mark.parametrize("term", sorted(TERMS))
 def test_descending_the_gradient_lowers_the_term(term):
-    x = noise(1, 2000, seed=10)
-    y = (x + noise(1, 2000, seed=11, level=0.05)).requires_grad_()
+    x = noise(2000, seed=10)
+    y = (x + noise(2000, seed=11, level=0.05)).requires_grad_()
     loss = ReconstructionLoss(only(**{term: 1.0}), RATE)
     total, _ = loss(y, x)
     (gradient,) = torch.autograd.grad(total, y)
