@@ -18,7 +18,20 @@ __all__ = [
 ]
 
 
-class EuleroDecError(Exception):
+class _Recoverable(Exception):
+    """
+    Attributes:
+        recoverable: ``recover=True`` reads what is sound of the input.
+    """
+
+    def __init__(self, message: str = "", *, recoverable: bool = False) -> None:
+        super().__init__(message)
+        self.recoverable = recoverable
+        if recoverable:
+            self.add_note("recover=True reads what is sound")  # shown below a traceback
+
+
+class EuleroDecError(_Recoverable):
     """Base of all errors that this package raises on purpose."""
 
 
@@ -26,7 +39,7 @@ class AudioError(EuleroDecError, ValueError):
     """Audio that cannot be read, written or coded."""
 
 
-class AudioWarning(UserWarning):
+class AudioWarning(_Recoverable, UserWarning):
     """Audio that was read or written all the same, but is clipped or not as its header says."""
 
 

@@ -8,6 +8,7 @@ again is kept, under another name. The name ``-`` is standard input or output.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import secrets
 import shutil
@@ -15,35 +16,111 @@ import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO, TypeGuard
 
-__all__ = ["PIPE", "PathLike", "atomic_output", "is_pipe", "read_bytes", "write_bytes"]
+from .errors import BitstreamError, ConfigError, EuleroDecError, WeightsError
+
+__all__ = [
+    "PIPE",
+    "PathLike",
+    "Sink",
+    "Source",
+    "atomic_output",
+    "input_name",
+    "is_path",
+    "is_pipe",
+    "naming",
+    "open_input",
+    "write_bytes",
+]
 
 PathLike = str | os.PathLike[str]
+Source = PathLike | BinaryIO  # a path, ``-`` for standard input, or a binary file object
+Sink = PathLike | BinaryIO
 PIPE = "-"
 
 
-def is_pipe(path: PathLike) -> bool:
+def is_pipe(path: Source) -> bool:
     """True for ``-``, the name of standard input and output."""
-    return os.fspath(path) == PIPE
+    return isinstance(path, str | os.PathLike) and os.fspath(path) == PIPE
 
 
-def read_bytes(path: PathLike) -> bytes:
-    """All bytes of a file, or of standard input for ``-``. Errors: ``OSError``."""
-    return sys.stdin.buffer.read() if is_pipe(path) else Path(path).read_bytes()
+def is_path(path: Source) -> TypeGuard[PathLike]:
+    """True for the name of a file, not for ``-`` and file objects."""
+    return isinstance(path, str | os.PathLike) and not is_pipe(path)
+
+
+def input_name(source: Source) -> str:
+    """What messages call an input."""
+    if is_pipe(source):
+        return "standard input"
+    if isinstance(source, str | os.PathLike):
+        return os.fspath(source)
+    name = getattr(source, "name", None)
+    return name if isinstance(name, str) else "the input"
 
 
 @contextlib.contextmanager
-def atomic_output(path: PathLike, *, keep: bool = False) -> Iterator[IO[bytes]]:
+def open_input(
+    source: Source, what: str, error: type[EuleroDecError], *, seek: bool = False
+) -> Iterator[BinaryIO]:
+    """A binary file to read from; one that was given open stays open.
+
+    Args:
+        source: a path, ``-`` for standard input, or a binary file object.
+        what: is needed, for the message.
+        error: for a path that has no file.
+        seek: the file must seek, so a pipe is read as a whole first.
+
+    Raises:
+        OSError: for a file that may not be read.
+    """
+    with contextlib.ExitStack() as stack:
+        if not isinstance(source, str | os.PathLike):
+            file = source
+        elif is_pipe(source):
+            file = sys.stdin.buffer
+        else:
+            path = os.fspath(source)
+            if os.path.isdir(path):
+                raise error(f"{path}: it is a directory, {what} is needed")
+            if not os.path.exists(path):
+                raise error(f"{path}: no such file")
+            file = stack.enter_context(open(path, "rb"))
+        yield io.BytesIO(file.read()) if seek and (is_pipe(source) or not file.seekable()) else file
+
+
+@contextlib.contextmanager
+def naming(source: Source) -> Iterator[None]:
+    """Let an error about a stream say which input it is about."""
+    try:
+        yield
+    except (BitstreamError, ConfigError, WeightsError) as error:
+        error.args = (f"{input_name(source)}: {error}",)
+        raise
+
+
+@contextlib.contextmanager
+def atomic_output(
+    path: Sink, *, keep: bool = False, make_folder: bool = False
+) -> Iterator[BinaryIO]:
     """A binary file to write to; it takes its name when the block ends without an error.
+
+    A file object that is given is written to as it is, and stays open.
 
     ``keep``, for a live stream: the file is called ``path.part`` until then, and stays if the block
     or the machine fails. One that is there already is not touched: ``FileExistsError``.
 
-    The directory must exist. A symbolic link is followed, the mode of a file that is replaced is
-    kept, and a device or named pipe is written to directly. Errors: ``OSError`` with the name of
-    the target, not of the temporary file.
+    The directory must exist, or is made with ``make_folder``. A symbolic link is followed, the mode
+    of a file that is replaced is kept, and a device or named pipe is written to directly.
+
+    Raises:
+        OSError: with the name of the target, not of the temporary file.
     """
+    if not isinstance(path, str | os.PathLike):
+        yield path
+        path.flush()
+        return
     if is_pipe(path):
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
@@ -57,6 +134,8 @@ def atomic_output(path: PathLike, *, keep: bool = False) -> Iterator[IO[bytes]]:
             yield sink
         return
     with _named(path):
+        if make_folder:
+            target.parent.mkdir(parents=True, exist_ok=True)
         name = f"{target.name}.part" if keep else f".eulerodec-{secrets.token_hex(8)}.tmp"
         temporary = target.with_name(name)
         if keep and temporary.exists():

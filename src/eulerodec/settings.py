@@ -1,8 +1,12 @@
-"""Dataclasses of settings from JSON or TOML tables, with names and types checked."""
+"""Arguments and settings, checked: numbers in a range, and dataclasses from JSON or TOML tables.
+
+An error names the argument or setting, its value, and what is allowed.
+"""
 
 from __future__ import annotations
 
 import difflib
+import operator
 import types
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
@@ -10,9 +14,29 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from .errors import ConfigError
 
-__all__ = ["build", "nearest"]
+__all__ = ["build", "nearest", "whole"]
 
 T = TypeVar("T")
+
+
+def whole(name: str, value: object, low: int, high: int) -> int:
+    """A whole number, numpy's and torch's included, as a plain int.
+
+    Args:
+        name: of the argument, for the message.
+        value: what was given.
+        low, high: the smallest and the largest value that is allowed.
+
+    Raises:
+        ConfigError: for anything else; True and False are no numbers.
+    """
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = None
+    if isinstance(value, bool) or number is None or not low <= number <= high:
+        raise ConfigError(f"{name} must be a whole number from {low} to {high}, not {value!r}")
+    return number
 
 
 def build(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:

@@ -97,7 +97,7 @@ BAD = float_wav(np.array([[0.0, 1.0, np.nan], [0.0, np.inf, 0.0]]))
         (GOOD[:-100], ["cut short", "2000", "1900"]),
         (GOOD[:40], ["cut short"]),
         (GOOD[:30], ["cut short"]),
-        (flac_bytes()[:20_000], ["cut short", "recover=True"]),
+        (flac_bytes()[:20_000], ["cut short"]),
         (BAD, ["2 samples", "NaN or infinite", "sample 1 of channel 1"]),
         (wav_bytes(np.zeros((1, 9), int), 100), ["100 Hz", "outside"]),
         (b"\0\0\0\x20ftypM4A " + bytes(200), ["cannot be read"]),

@@ -305,6 +305,6 @@ def test_a_bug_is_not_hidden(monkeypatch, w):
     def bug(*args, **kwargs):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(Codec, "streaming_encoder", bug)
+    monkeypatch.setattr(Codec, "encode_file", bug)
     with pytest.raises(RuntimeError, match="a bug"):
         main(["encode", "a.wav", "-o", "a.eul", *w])

@@ -148,7 +148,7 @@ def test_full_disk_keeps_the_old_file(w):
     ("argv", "words"),
     [
         (["encode"], "Missing argument 'IN...'"),
-        (["encode", "a.wav"], "Missing option '-o'"),
+        (["rate", "a.eul", "--bitrate", "1"], "Missing option '-o'"),
         (["encode", "a.wav", "-o", "b.eul", "--bitrate", "high"], "high"),
         (["encode", "a.wav", "-o", "b.eul", "--threads", "0"], "threads"),
         (["play"], "No such command 'play'"),

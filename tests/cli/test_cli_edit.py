@@ -106,7 +106,7 @@ def test_pipes():
         (["concat", "-", "-", "-o", "c.eul"], 2, "only once"),
         (["concat", "a.eul", "low.eul", "-o", "c.eul"], 3, "low.eul does not fit to a.eul: stages"),
         (["concat", "a.eul", "gone.eul", "-o", "c.eul"], 3, "gone.eul: no such file"),
-        (["concat", "a.eul", "bad.eul", "-o", "c.eul"], 3, "wrong; decode --recover reads"),
+        (["concat", "a.eul", "bad.eul", "-o", "c.eul"], 3, "wrong; `decode --recover` reads"),
         (["concat", "-o", "c.eul"], 2, "Missing argument"),
         (["cut", ".", "-o", "c.eul"], 3, "is a directory"),
         (["cut", "gone.eul", "-o", "c.eul"], 3, "error: gone.eul: no such file"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 
 import numpy as np
 import pytest
 import torch
 from helpers.cli import speech
+from helpers.models import TINY, build
 
 from eulerodec.bitstream import EulWriter, concat_files, cut_file, loads, read_range
 from eulerodec.codec import Codec
@@ -100,3 +102,18 @@ def test_joined_files_that_are_cut_short_decode_up_to_there(codec, keep):
     assert lost == pytest.approx((whole.shape[1] - got.shape[1]) / 44_100, abs=1e-3)
     sound = max(got.shape[1] - 30 * 486, 0)  # the frames before the end lack what came after
     np.testing.assert_allclose(got[:, :sound], whole[:, :sound], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("window", [(100, 1), (4, 40)])
+def test_a_decoder_that_sees_far_is_cut_as_exactly(window):
+    """The header says how far the decoder sees if that is more than a reader takes for granted."""
+    config = dataclasses.replace(TINY, attention_window=window, decoder_look_ahead=2)
+    codec = Codec(build(config, seed=1))
+    data = codec.compress(speech(96_000), 24_000, 2)
+    decoder = codec.model.decoder
+    back, ahead = loads(data)[0].context
+    assert back >= decoder.look_back + 1 and ahead >= decoder.look_ahead + 2
+    whole = decoded(codec, data)
+    for start, stop in ((60_000, 62_000), (0, 500), (90_000, 96_000)):
+        got = decoded(codec, cut(data, start, stop))
+        np.testing.assert_allclose(got, whole[:, start:stop], rtol=0, atol=1e-5)

@@ -19,7 +19,7 @@ from eulerodec.bitstream import (
 )
 from eulerodec.errors import BitstreamError
 
-# A mutated file is some kilobytes. Codes are 8 bytes for 8 bits or more, lost packets are zeros,
+# A mutated file is some kilobytes. Codes are 8 bytes for 8 bits or more, lost packets count too,
 # at most twice what was read and 64 packets of 64 KiB. Entropy coding makes a 16th of it at most.
 MAX_SECONDS = 5.0
 
@@ -65,10 +65,10 @@ def _recover(data: bytes, number: int) -> None:
     assert sum(part.n_samples for _, part in parts) == file.info.n_samples
     for first, part in parts:
         assert first + part.n_frames <= n_frames
-    # It can be written; of fixed width, since zeros in place of 64 lost packets are four million
-    # codes, and to code them takes seconds.
+    # With zeros for what is lost it can be written; of fixed width, since 64 lost packets are four
+    # million codes, and to code them takes seconds.
     fixed = file.info.replace(entropy_tables=None)
-    dumps(fixed, file.codes[:, :, : sum(part.n_frames for _, part in parts)])
+    dumps(fixed, file.codes[:, :, : sum(part.n_frames for _, part in parts)].clip(0))
 
 
 def _ranges(data: bytes, number: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from eulerodec.codec.concealment import LOST
+from eulerodec.bitstream import LOST
 from eulerodec.codec.streaming import StreamDecoder
 
 

@@ -14,24 +14,23 @@ from .checks import (
     check_sample_rate,
     check_samples,
 )
-from .formats import AUDIO_SUFFIXES
-from .reader import AudioReader, AudioSource, open_reader, read
+from .formats import AUDIO_SUFFIXES, check_eul_name
+from .reader import AudioReader, open_reader, read
 from .resample import Resampler, resample, resampled_length, sample_range
 from .tags import Tags
-from .writer import AudioTarget, AudioWriter, open_writer, write
+from .writer import AudioWriter, open_writer, write
 
 __all__ = [
     "AUDIO_SUFFIXES",
     "MAX_SAMPLE_RATE",
     "MIN_SAMPLE_RATE",
     "AudioReader",
-    "AudioSource",
-    "AudioTarget",
     "AudioWarning",
     "AudioWriter",
     "ClipCounter",
     "Resampler",
     "Tags",
+    "check_eul_name",
     "check_finite",
     "check_level",
     "check_sample_rate",

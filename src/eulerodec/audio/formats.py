@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-__all__ = ["AUDIO_SUFFIXES", "FOREIGN_SUFFIXES", "HEAD_BYTES", "RAW_SUFFIXES", "sniff"]
+import os
+
+from ..errors import ConfigError
+from ..files import Sink, is_path
+
+__all__ = [
+    "AUDIO_SUFFIXES",
+    "FOREIGN_SUFFIXES",
+    "HEAD_BYTES",
+    "RAW_SUFFIXES",
+    "check_eul_name",
+    "sniff",
+]
 
 #: Endings of files that PyAV or the ffmpeg program reads.
 FOREIGN_SUFFIXES = frozenset(
@@ -36,6 +48,18 @@ _STARTS = {
     b"wvpk": "foreign",  # WavPack
     b"\x0b\x77": "foreign",  # AC-3
 }
+
+
+def check_eul_name(target: Sink) -> None:
+    """Refuse a name that says audio, where an ``.eul`` file is written.
+
+    Raises:
+        ConfigError: for such a name.
+    """
+    name = os.fspath(target) if is_path(target) else ""
+    suffix = os.path.splitext(name)[1].lower()
+    if suffix in AUDIO_SUFFIXES:
+        raise ConfigError(f"{name}: an .eul file is written, whose name must not end in {suffix}")
 
 
 def sniff(head: bytes) -> str:

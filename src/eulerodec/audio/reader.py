@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import AudioError
-from ..files import PathLike, is_pipe
+from ..files import Source, is_pipe
 from . import wav
 from .checks import ClipCounter, check_sample_rate, check_samples
 from .foreign import open_foreign
@@ -25,10 +25,7 @@ from .report import Report
 from .sndfile import SoundReader, UnreadableError, survey
 from .tags import Tags
 
-__all__ = ["AudioReader", "AudioSource", "open_reader", "read"]
-
-#: A path, ``-`` for standard input, or a binary file object.
-AudioSource = PathLike | BinaryIO
+__all__ = ["AudioReader", "open_reader", "read"]
 
 _BLOCK_VALUES = 1 << 22  # values per read: 16 MiB, whatever length the header claims
 
@@ -109,7 +106,7 @@ class AudioReader:
             )
 
 
-def open_reader(source: AudioSource, *, recover: bool = False) -> AudioReader:
+def open_reader(source: Source, *, recover: bool = False) -> AudioReader:
     """Open a recording of any format that can be read here.
 
     WAV in a pipe is read as it arrives; other formats in a pipe go through a temporary file. Files
@@ -143,7 +140,7 @@ def open_reader(source: AudioSource, *, recover: bool = False) -> AudioReader:
         return reader
 
 
-def read(source: AudioSource, *, recover: bool = False) -> tuple[NDArray[np.float32], int]:
+def read(source: Source, *, recover: bool = False) -> tuple[NDArray[np.float32], int]:
     """Read all of a recording.
 
     Args:
@@ -163,14 +160,14 @@ def read(source: AudioSource, *, recover: bool = False) -> tuple[NDArray[np.floa
         return np.concatenate([none, *parts], 1), reader.sample_rate
 
 
-def _name(source: AudioSource) -> str:
+def _name(source: Source) -> str:
     if isinstance(source, str | os.PathLike):
         return "standard input" if is_pipe(source) else os.fspath(source)
     name = getattr(source, "name", None)
     return name if isinstance(name, str) else "audio"
 
 
-def _open(source: AudioSource, name: str) -> tuple[BinaryIO, str | None, bool]:
+def _open(source: Source, name: str) -> tuple[BinaryIO, str | None, bool]:
     """A binary file, its path if it was opened here, and whether it can seek."""
     if not isinstance(source, str | os.PathLike):
         return source, None, source.seekable()

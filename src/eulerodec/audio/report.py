@@ -22,12 +22,17 @@ class Report:
         self.name, self.recover = name, recover
         self.warnings: list[str] = []
 
-    def note(self, text: str) -> None:
-        """Warn, once for each text: everything there is has been read all the same."""
+    def note(self, text: str, *, recoverable: bool = False) -> None:
+        """Warn, once for each text: everything there is has been read all the same.
+
+        Args:
+            text: What is wrong.
+            recoverable: More can be had with ``recover``.
+        """
         line = f"{self.name}: {text}"
         if line not in self.warnings:
             self.warnings.append(line)
-            warnings.warn(line, AudioWarning, stacklevel=2)
+            warnings.warn(AudioWarning(line, recoverable=recoverable), stacklevel=2)
 
     def missing(self, text: str) -> None:
         """Part of the recording is missing: a warning if that was asked for, else an error.
@@ -36,5 +41,5 @@ class Report:
             AudioError: without ``recover``.
         """
         if not self.recover:
-            raise AudioError(f"{self.name}: {text} (recover=True reads what is there)")
+            raise AudioError(f"{self.name}: {text}", recoverable=True)
         self.note(text)

@@ -11,14 +11,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import ConfigError
+
 __all__ = ["Resampler", "resample", "resampled_length", "sample_range"]
 
 
 def sample_range(
-    start_s: Fraction, stop_s: Fraction | None, sample_rate: int
+    start_s: float | Fraction, stop_s: float | Fraction | None, sample_rate: int
 ) -> tuple[int, int | None]:
-    """Times in seconds as the nearest samples; None, the end, stays None."""
-    return round(start_s * sample_rate), None if stop_s is None else round(stop_s * sample_rate)
+    """Times in seconds as the nearest samples; None, the end, stays None.
+
+    Raises:
+        ConfigError: for a time that is NaN, infinite or no number.
+    """
+    start, stop = (
+        None if time is None else round(_seconds(time) * sample_rate) for time in (start_s, stop_s)
+    )
+    return start or 0, stop
+
+
+def _seconds(time: object) -> Fraction:
+    try:
+        return Fraction(time)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        raise ConfigError(f"a time must be a number of seconds, not {time!r}") from None
 
 
 def resampled_length(n_samples: int, sr_in: int, sr_out: int) -> int:

@@ -224,8 +224,8 @@ def _part(source: BinaryIO, header: WavHeader, start: int, end: int, report: Rep
         else:
             n_bytes = header.n_bytes
             report.note(
-                f"{other} bytes behind the samples are not read: the header does not count them"
-                " (recover=True reads them as samples)"
+                f"{other} bytes behind the samples are not read: the header does not count them",
+                recoverable=True,
             )
     return WavPart(replace(header, tags=tags or header.tags), start, stop, data, n_bytes)
 

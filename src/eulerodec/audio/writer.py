@@ -7,22 +7,19 @@ import os
 import stat
 import warnings
 from collections.abc import Iterator
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import AudioError, AudioWarning
-from ..files import PathLike, atomic_output, is_pipe
+from ..files import Sink, atomic_output, is_pipe
 from .checks import check_finite, count_samples
 from .formats import AUDIO_SUFFIXES
 from .tags import Tags
 from .wav import WavWriter, to_int16
 
-__all__ = ["AudioTarget", "AudioWriter", "open_writer", "write"]
-
-#: A path, ``-`` for standard output, or a binary file object.
-AudioTarget = PathLike | BinaryIO
+__all__ = ["AudioWriter", "open_writer", "write"]
 
 
 class AudioWriter(Protocol):
@@ -51,13 +48,14 @@ class AudioWriter(Protocol):
 
 @contextlib.contextmanager
 def open_writer(
-    target: AudioTarget,
+    target: Sink,
     sample_rate: int,
     n_channels: int,
     *,
     subtype: str = "PCM_16",
     n_samples: int | None = None,
     tags: Tags | None = None,
+    make_folder: bool = False,
 ) -> Iterator[AudioWriter]:
     """Write a recording block by block: FLAC to a path that ends in ``.flac``, WAV to all else.
 
@@ -72,6 +70,7 @@ def open_writer(
             file is written back unchanged) or ``"FLOAT"`` (32 bit, nothing is changed; not FLAC).
         n_samples: Per channel, if that is known: a pipe's header cannot be corrected afterwards.
         tags: Title and comment.
+        make_folder: The folder of the target may be made.
 
     Raises:
         AudioError: for a name or format that cannot be written.
@@ -80,13 +79,13 @@ def open_writer(
     named = isinstance(target, str | os.PathLike)
     name = os.fspath(target) if named else getattr(target, "name", "audio")
     suffix = os.path.splitext(name)[1].lower() if named else ""
-    if suffix in AUDIO_SUFFIXES - {".wav", ".flac"}:
+    if suffix in AUDIO_SUFFIXES - {".wav", ".flac"} | {".eul"}:
         raise AudioError(
             f"{name}: WAV and FLAC are written, so the name must end in .wav or .flac, not {suffix}"
         )
     if suffix == ".flac" and subtype != "PCM_16":
         raise AudioError(f"{name}: FLAC holds integers; 32-bit floats need a name in .wav")
-    with atomic_output(target) if named else contextlib.nullcontext(target) as sink:
+    with atomic_output(target, make_folder=make_folder) as sink:
         if suffix == ".flac":
             writer: AudioWriter = _FlacWriter(sink, name, sample_rate, n_channels, tags or Tags())
         else:
@@ -109,7 +108,7 @@ def open_writer(
 
 
 def write(
-    target: AudioTarget,
+    target: Sink,
     x: Any,
     sample_rate: int,
     *,
@@ -139,7 +138,7 @@ def write(
         out.write(x)
 
 
-def _can_seek(target: AudioTarget, sink: Any) -> bool:
+def _can_seek(target: Sink, sink: Any) -> bool:
     """Whether the header can be written again; standard output is never rewound."""
     if not isinstance(target, str | os.PathLike):
         return sink.seekable()
@@ -153,7 +152,7 @@ class _FlacWriter:
         import soundfile
 
         self.n_samples = self.n_clipped = 0
-        self._name, self._sink = name, _Sink(sink)
+        self._name, self._sink = name, _SoundSink(sink)
         try:
             self._sound = soundfile.SoundFile(
                 self._sink, "w", sample_rate, n_channels, "PCM_16", format="FLAC"
@@ -189,7 +188,7 @@ class _FlacWriter:
             raise AudioError(f"{self._name}: a FLAC without samples cannot be written, a WAV can")
 
 
-class _Sink:
+class _SoundSink:
     """A file for libsndfile, through which errors of the disk cannot go: :meth:`check` raises."""
 
     def __init__(self, sink: Any) -> None:

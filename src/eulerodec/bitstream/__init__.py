@@ -15,11 +15,12 @@ from .edit import concat_files, cut_file, plan_range, read_range
 from .fields import Metadata, Segment
 from .header import StreamInfo
 from .reader import EulReader
-from .records import Damage, Packet
+from .records import LOST, Damage, Packet
 from .tables import EntropyTables, add_tables, load_tables
 from .writer import EulWriter
 
 __all__ = [
+    "LOST",
     "VERSION",
     "Damage",
     "EntropyTables",

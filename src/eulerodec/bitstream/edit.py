@@ -79,7 +79,7 @@ def concat_files(
             readers.append(EulReader(source))
             lengths.append(readers[-1].scan())
         except BitstreamError as error:
-            raise BitstreamError(f"{name}: {error}") from error
+            raise BitstreamError(f"{name}: {error}", recoverable=error.recoverable) from error
         _check_same(readers[0].info, readers[-1].info, names[0], name)
     info = _joined([reader.info for reader in readers], lengths)
     with EulWriter(sink, info) as writer:
@@ -88,7 +88,7 @@ def concat_files(
                 for codes in reader.iter_frames(0, n_frames):
                     writer.write(codes)
             except BitstreamError as error:
-                raise BitstreamError(f"{name}: {error}") from error
+                raise BitstreamError(f"{name}: {error}", recoverable=error.recoverable) from error
             if progress is not None:
                 progress((i + 1) / len(readers))
     return writer.info

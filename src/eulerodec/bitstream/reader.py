@@ -16,7 +16,7 @@ from .entropy import decode_packet, frames_of_payload, least_size
 from .format import parse_counts, read_header
 from .header import StreamInfo
 from .pack import unpack_codes
-from .records import Damage, Packet
+from .records import LOST, Damage, Packet
 from .source import ReadableBytes, Source
 from .tables import EntropyTables, tables_of
 
@@ -38,8 +38,8 @@ class EulReader:
 
     - ``fileobj``: any binary file object, also one that cannot seek
     - ``n_codebooks``: read only that many stages, from 1 to those in the file
-    - ``recover``: go on after damage. Lost packets then come as zeros (``Packet.lost``), so that
-      time is kept, and each problem is added to ``damage``. A damaged header is always an error.
+    - ``recover``: go on after damage. Lost packets then come with codes of -1 (``Packet.lost``), so
+      that time is kept, and each problem is added to ``damage``. A damaged header is an error.
 
     ``info`` is the header; once the last packet is read it holds the sample counts of what could be
     read. Until then its counts are only a claim: do not allocate by them.
@@ -318,7 +318,7 @@ class EulReader:
             return index == self._expected
         full = self._header.payload_size(self._header.frames_per_packet)
         full = PACKET.size + (full if self._tables is None else least_size(full))
-        # The zeros in place of lost packets must stay in proportion to the bytes that were read.
+        # What stands for lost packets must stay in proportion to the bytes that were read.
         return self._expected <= index <= 2 * (self._source.position // full) + MAX_GAP
 
     def _search(self, short: bool) -> int | None:
@@ -344,7 +344,7 @@ class EulReader:
             skipped += self._source.skip(1)
 
     def _fill_gap(self, index: int, skipped: int) -> Iterator[Packet]:
-        """Zeros for the packets that are missing before packet ``index``, with a record of it."""
+        """Stand-ins for packets that are missing before packet ``index``, with a record of it."""
         n_lost, size = index - self._expected, self.info.frames_per_packet
         if n_lost == 0 and skipped == 0:
             return
@@ -361,7 +361,7 @@ class EulReader:
         lost = n_lost * size
         self._note(Damage(kind, self.n_frames, lost, message, start, end - start))
         for _ in range(n_lost):
-            codes = np.zeros((self.info.n_channels, self.n_codebooks, size), np.int64)
+            codes = np.full((self.info.n_channels, self.n_codebooks, size), LOST, np.int64)
             packet = Packet(self._expected, self.n_frames, codes, lost=True)
             self._expected += 1
             self.n_frames += size
@@ -388,7 +388,7 @@ class EulReader:
             start, end = info.packet_times(index)
             message = f"packet {index} ({start:.2f} s to {end:.2f} s): {error}"
             self._note(Damage("corrupt", self.n_frames, n_frames, message, start, end - start))
-            codes = np.zeros((info.n_channels, self.n_codebooks, n_frames), np.int64)
+            codes = np.full((info.n_channels, self.n_codebooks, n_frames), LOST, np.int64)
             return Packet(index, self.n_frames, codes, lost=True)
         return Packet(index, self.n_frames, np.ascontiguousarray(codes[:, : self.n_codebooks]))
 
@@ -408,7 +408,7 @@ class EulReader:
         if self._source.peek(1):
             message = f"the stream ends at byte {self._source.position}, but more bytes follow it"
             if not self._recover:
-                raise BitstreamError(f"{message}; recover=True ignores them")
+                raise BitstreamError(message, recoverable=True)
             self._note_end("trailing", message, self.info)
 
     def _note_cut(self, bad: _Bad) -> None:
@@ -435,12 +435,11 @@ class EulReader:
     def _error(self, bad: _Bad) -> BitstreamError:
         if bad.cut:
             return BitstreamError(
-                f"the file is cut short after {self._readable()}: {bad}; "
-                "recover=True reads the part before"
+                f"the file is cut short after {self._readable()}: {bad}", recoverable=True
             )
         span = self.info.time_range(self._expected)
         return BitstreamError(
-            f"packet {self._expected} ({span}) is damaged: {bad}; recover=True reads the rest"
+            f"packet {self._expected} ({span}) is damaged: {bad}", recoverable=True
         )
 
 

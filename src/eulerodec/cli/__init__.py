@@ -12,15 +12,12 @@ import os
 import signal
 import sys
 import threading
-import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import click
 
 from .. import __version__
-from ..errors import AudioWarning
-from ._common import describe
+from ._common import describe, warnings_as_lines
 from .codebooks import codebooks
 from .concat import concat
 from .cut import cut
@@ -67,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line on ``argv`` (by default the process's); returns the exit code."""
     arguments = None if argv is None else list(argv)
     try:
-        with _terminable(), _warnings_as_lines():
+        with _terminable(), warnings_as_lines():
             code = cli.main(arguments, prog_name="eulerodec", standalone_mode=False)
             return code if isinstance(code, int) else 0
     except click.ClickException as error:
@@ -90,20 +87,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         click.echo(f"error: {known.text}", err=True)
         return known.code
-
-
-@contextlib.contextmanager
-def _warnings_as_lines() -> Iterator[None]:
-    """Print an :class:`AudioWarning` as one line on standard error, whatever the filters say."""
-
-    def show(message: Warning | str, *where: Any) -> None:
-        text = " ".join(str(message).splitlines()).replace("recover=True", "--recover")
-        click.echo(f"warning: {text}", err=True)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", AudioWarning)
-        warnings.showwarning = show
-        yield
 
 
 @contextlib.contextmanager

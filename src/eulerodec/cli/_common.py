@@ -1,38 +1,45 @@
-"""What the commands share: errors as text, options, ``.eul`` files as input, JSON."""
+"""What the commands share: errors as text, options, the codec, ``.eul`` files as input, JSON."""
 
 from __future__ import annotations
 
 import contextlib
-import io
 import json
-import os
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from ..errors import AudioError, BitstreamError, ConfigError, EuleroDecError, WeightsError
-from ..files import is_pipe, read_bytes
+from ..errors import (
+    AudioError,
+    AudioWarning,
+    BitstreamError,
+    ConfigError,
+    EuleroDecError,
+    WeightsError,
+)
+from ..files import open_input
 
 if TYPE_CHECKING:
     from ..codec import Codec
 
 __all__ = [
     "Failure",
-    "advised",
     "block_option",
     "describe",
+    "given",
     "load_codec",
     "load_weights_tables",
-    "named",
     "open_stream",
     "print_json",
+    "show_as_lines",
     "tables_option",
+    "warnings_as_lines",
     "weights_options",
 ]
 
-_EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
+_EXIT_CODES: tuple[tuple[type[EuleroDecError], int], ...] = (
     (ConfigError, 2),
     (AudioError, 3),
     (BitstreamError, 3),
@@ -53,7 +60,7 @@ def describe(error: BaseException) -> Failure | None:
     """An error a user can cause as a line and an exit code; ``None`` for any other, a bug."""
     for kind, code in _EXIT_CODES:
         if isinstance(error, kind):
-            return Failure(" ".join(str(error).splitlines()), code)
+            return Failure(_advised(error), code)
     if isinstance(error, OSError):
         reason = error.strerror or str(error)
         return Failure(f"{error.filename}: {reason}" if error.filename else reason, 1)
@@ -61,6 +68,37 @@ def describe(error: BaseException) -> Failure | None:
     if isinstance(error, MemoryError) or ("memory" in str(error) and "alloc" in str(error)):
         return Failure("not enough memory", 1)
     return None
+
+
+def _advised(error: EuleroDecError | AudioWarning) -> str:
+    """The text of an error or warning on one line, with the option that helps, if there is one."""
+    text = " ".join(str(error).splitlines())
+    if error.recoverable:
+        command = "decode" if isinstance(error, BitstreamError) else "encode"
+        text += f"; `{command} --recover` reads what is there"
+    return text
+
+
+@contextlib.contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Print an :class:`AudioWarning` as one line on standard error, whatever the filters say."""
+    with warnings.catch_warnings():
+        show_as_lines()
+        yield
+
+
+def show_as_lines() -> None:
+    """:func:`warnings_as_lines` for good, in a process of ours."""
+    other = warnings.showwarning
+
+    def show(message: Warning | str, *where: Any) -> None:
+        if isinstance(message, AudioWarning):
+            click.echo(f"warning: {_advised(message)}", err=True)
+        else:
+            other(message, *where)
+
+    warnings.simplefilter("always", AudioWarning)
+    warnings.showwarning = show
 
 
 def print_json(value: Any) -> None:
@@ -83,10 +121,10 @@ def block_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """``--block-frames`` of the commands that code files and streams."""
     return click.option(
         "--block-frames",
-        type=click.IntRange(1, 4096),
+        type=int,
         metavar="N",
         help="Frames of 11 ms computed together: fewer for less delay, more for speed. "
-        "By default 128 for files and 32 for pipes.",
+        "By default 128 for files and 32 for live input and pipes of codes.",
     )(command)
 
 
@@ -103,15 +141,22 @@ def weights_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def load_codec(weights: str | None, threads: int | None, device: str) -> Codec:
-    """The codec that :func:`weights_options` ask for."""
+def given(**options: Any) -> dict[str, Any]:
+    """The options that were given; the library knows the defaults of the others."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def load_codec(weights: str | None, threads: int | None, device: str, share: int = 1) -> Codec:
+    """The codec that :func:`weights_options` ask for; ``share``: processes that share the CPU."""
     import torch
 
     from ..codec import Codec
     from ..codec.weights import DEFAULT_WEIGHTS
 
+    if threads is None and share > 1:
+        threads = torch.get_num_threads()
     if threads is not None:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(max(threads // share, 1))
     return Codec.from_pretrained(weights or DEFAULT_WEIGHTS, device)
 
 
@@ -139,36 +184,6 @@ def tables_option(command: Any) -> Any:
     )(command)
 
 
-def open_stream(path: str) -> IO[bytes]:
-    """An ``.eul`` file that can seek; standard input is read as a whole.
-
-    Errors: :class:`BitstreamError` for what is no file, ``OSError``.
-    """
-    if is_pipe(path):
-        return io.BytesIO(read_bytes(path))
-    if os.path.isdir(path):
-        raise BitstreamError(f"{path}: it is a directory, an .eul file is needed")
-    if not os.path.exists(path):
-        raise BitstreamError(f"{path}: no such file")
-    return open(path, "rb")
-
-
-@contextlib.contextmanager
-def named(path: str) -> Iterator[None]:
-    """Let a :class:`BitstreamError` say which file it is about, and what a user can do."""
-    with advised():
-        try:
-            yield
-        except BitstreamError as error:
-            name = "standard input" if is_pipe(path) else path
-            raise BitstreamError(f"{name}: {error}") from error
-
-
-@contextlib.contextmanager
-def advised() -> Iterator[None]:
-    """Let a :class:`BitstreamError` say what a user of the command line can do."""
-    try:
-        yield
-    except BitstreamError as error:
-        text = str(error).replace("recover=True", "decode --recover")
-        raise BitstreamError(text) from error
+def open_stream(path: str) -> contextlib.AbstractContextManager[BinaryIO]:
+    """An ``.eul`` file that can seek; standard input is read as a whole."""
+    return open_input(path, "an .eul file", BitstreamError, seek=True)

@@ -8,7 +8,7 @@ import click
 
 from ..errors import ConfigError
 from ..files import PIPE, is_pipe
-from ._common import advised, open_stream, tables_option
+from ._common import open_stream, tables_option
 from ._jobs import Job, Result, check_distinct, edit, run_jobs
 from ._progress import FileProgress
 
@@ -36,7 +36,7 @@ def concat(ctx: click.Context, inputs: tuple[str, ...], output: str, as_json: bo
         check_distinct(Job(source, output))
 
     def work(job: Job, progress: FileProgress) -> Result:
-        with advised(), contextlib.ExitStack() as stack:
+        with contextlib.ExitStack() as stack:
             streams = [stack.enter_context(open_stream(name)) for name in inputs]
             return edit(
                 job,
@@ -44,4 +44,4 @@ def concat(ctx: click.Context, inputs: tuple[str, ...], output: str, as_json: bo
             )
 
     job = Job(" ".join(inputs), output)
-    ctx.exit(run_jobs([job], work, verb="concat", as_json=as_json))
+    ctx.exit(run_jobs([job], lambda: work, verb="concat", as_json=as_json))

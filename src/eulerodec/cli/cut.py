@@ -7,8 +7,8 @@ from fractions import Fraction
 import click
 
 from ..errors import ConfigError
-from ..files import is_pipe
-from ._common import named, open_stream, tables_option
+from ..files import is_pipe, naming
+from ._common import open_stream, tables_option
 from ._jobs import Job, Result, check_distinct, edit, run_jobs
 from ._progress import FileProgress
 from ._times import Seconds
@@ -43,7 +43,7 @@ def cut(
         raise ConfigError("--json and -o - both need standard output")
 
     def work(job: Job, progress: FileProgress) -> Result:
-        with open_stream(job.source) as stream, named(job.source):
+        with open_stream(job.source) as stream, naming(job.source):
             rate = bitstream.EulReader(stream).info.input_sample_rate
             stream.seek(0)
             first, last = sample_range(start, stop, rate)
@@ -51,4 +51,4 @@ def cut(
 
     job = Job(source, output)
     check_distinct(job)
-    ctx.exit(run_jobs([job], work, verb="cut", as_json=as_json))
+    ctx.exit(run_jobs([job], lambda: work, verb="cut", as_json=as_json))

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import click
 
 from ..errors import BitstreamError, ConfigError
 from ..files import is_pipe
-from ._common import block_option, weights_options
-from ._jobs import Job, Result, plan_jobs, run_jobs
+from ._common import block_option, given, load_codec, weights_options
+from ._jobs import AUDIO_TO_EUL, Job, Result, Work, many_options, plan_jobs, run_jobs
 from ._progress import FileProgress
 
 
 @click.command()
 @click.argument("inputs", metavar="IN...", nargs=-1, required=True)
 @click.option(
-    "-o", "--output", required=True, metavar="OUT", help="File, folder for several inputs, or -."
+    "-o",
+    "--output",
+    metavar="OUT",
+    help="File, folder for several inputs, or -. By default IN with the ending .eul.",
 )
 @click.option(
     "--bitrate",
@@ -25,15 +31,14 @@ from ._progress import FileProgress
 )
 @click.option(
     "--beam",
-    type=click.IntRange(1, 64),
+    type=int,
     metavar="N",
     help="Paths of the code search, 3 by default: more is slower and a little better; with 1, a "
     "file cut to fewer stages is the same as one encoded with so many.",
 )
 @click.option(
     "--packet-frames",
-    type=click.IntRange(0, 65535),
-    default=0,
+    type=int,
     metavar="N",
     help="Frames of 11 ms in one packet: fewer for less delay, more for less overhead. "
     "By default 256 for files and 16 for live input.",
@@ -51,6 +56,8 @@ from ._progress import FileProgress
     metavar="DB",
     help="Gain in the header, for players; `decode --apply-gain` applies it.",
 )
+@click.option("--recover", is_flag=True, help="Code what is there of a damaged or cut recording.")
+@many_options
 @block_option
 @weights_options
 @click.option("--json", "as_json", is_flag=True, help="Results as JSON on standard output.")
@@ -58,13 +65,16 @@ from ._progress import FileProgress
 def encode(
     ctx: click.Context,
     inputs: tuple[str, ...],
-    output: str,
+    output: str | None,
     bitrate: float,
     beam: int | None,
-    packet_frames: int,
+    packet_frames: int | None,
     entropy: bool,
     title: str,
     gain: float,
+    recover: bool,
+    jobs: int,
+    skip_existing: bool,
     block_frames: int | None,
     weights: str | None,
     threads: int | None,
@@ -73,31 +83,37 @@ def encode(
 ) -> None:
     """Encode audio files to .eul files.
 
-    IN is audio of any rate and channel count (WAV, FLAC, Ogg, MP3, AIFF), a folder (searched, its
-    tree is kept), or - for standard input. WAV in a pipe is encoded as it arrives.
+    IN is audio of any rate and channel count (WAV, FLAC, Ogg, MP3, AIFF; with PyAV or ffmpeg also
+    M4A, MP4 and WebM), a folder (searched, its tree is kept), or - for standard input. WAV in a
+    pipe is encoded as it arrives. Title and comment are carried over.
     """
-    from ..audio import AUDIO_SUFFIXES
     from ..bitstream import Metadata
 
-    if as_json and is_pipe(output):
+    if as_json and output is not None and is_pipe(output):
         raise ConfigError("--json and -o - both need standard output")
     try:
         metadata = Metadata(title=title, gain_db=gain)
     except BitstreamError as error:
         raise ConfigError(f"--title or --gain: {error}") from error
-    jobs = plan_jobs(inputs, output, suffixes=AUDIO_SUFFIXES, new_suffix=".eul")
+    plan = plan_jobs(inputs, output, AUDIO_TO_EUL, skip_existing=skip_existing)
+    options = given(
+        bitrate_kbps=bitrate, beam=beam, frames_per_packet=packet_frames, entropy_coding=entropy,
+        metadata=metadata, recover=recover, block_frames=block_frames,
+    )  # fmt: skip
+    make_work = partial(_make_work, weights, threads, device, min(jobs, len(plan)), options)
+    ctx.exit(run_jobs(plan, make_work, verb="encode", as_json=as_json, n_processes=jobs))
 
-    from ..codec.files import encode_file
-    from ._common import load_codec
 
-    codec = load_codec(weights, threads, device)
-    stages = codec.n_codebooks_for(bitrate)  # a wrong bitrate is said once, not for every file
+def _make_work(
+    weights: str | None, threads: int | None, device: str, share: int, options: dict[str, Any]
+) -> Work:
+    codec = load_codec(weights, threads, device, share)
+    codec.n_codebooks_for(options["bitrate_kbps"])  # said once, not for every file
 
     def work(job: Job, progress: FileProgress) -> Result:
-        return encode_file(
-            codec, job.source, job.target, stages, beam=beam, packet_frames=packet_frames,
-            entropy=entropy, metadata=metadata, block_frames=block_frames,
-            make_folder=len(jobs) > 1, progress=progress,
-        )  # fmt: skip
+        report = codec.encode_file(
+            job.source, job.target, make_folder=job.make_folder, progress=progress, **options
+        )
+        return report.to_dict()
 
-    ctx.exit(run_jobs(jobs, work, verb="encode", as_json=as_json))
+    return work

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from ..errors import BitstreamError
-from ..files import is_pipe
-from ._common import load_weights_tables, named, open_stream, print_json
+from ..files import is_pipe, naming
+from ._common import load_weights_tables, open_stream, print_json
 
 
 @click.command()
@@ -38,7 +38,7 @@ def info(ctx: click.Context, target: str | None, weights: str | None, as_json: b
         print_json(facts)
     else:
         for key, value in _rows(facts):
-            if value:
+            if value and not (key == "seconds_in_header" and not facts["damage"]):
                 click.echo(f"{key:<20} " + value.replace("\n", "\n" + 21 * " "))
     if facts.get("damage"):
         raise BitstreamError(f"{target}: damaged: {facts['damage'][0]}")
@@ -54,10 +54,11 @@ def _stream_facts(target: str) -> dict[str, Any]:
     """Header and state of a file; needs no torch."""
     from .. import bitstream
 
-    with open_stream(target) as stream, named(target):
+    with open_stream(target) as stream, naming(target):
         size = stream.seek(0, io.SEEK_END)
         stream.seek(0)
         reader = bitstream.EulReader(stream, recover=True)
+        promised = reader.info.duration_s
         n_packets = n_lost = n_frames = 0
         for packet in reader.packets():
             n_packets += 1
@@ -70,6 +71,7 @@ def _stream_facts(target: str) -> dict[str, Any]:
         "model_id": head.model_id,
         "weights_hash": head.weights_hash.hex(),
         "seconds": head.duration_s,
+        "seconds_in_header": promised,
         "input_sample_rate": head.input_sample_rate,
         "samples": head.n_input_samples,
         "channels": head.n_channels,
@@ -113,4 +115,6 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _text(value: Any) -> str:
+    if value is None:
+        return "not known"
     return f"{value:.6g}" if isinstance(value, float) else str(value)

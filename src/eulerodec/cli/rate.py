@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-from typing import TYPE_CHECKING
-
 import click
 
 from ..errors import ConfigError
-from ..files import is_pipe
-from ._common import named, open_stream, tables_option
-from ._jobs import Job, Result, edit, plan_jobs, run_jobs
+from ..files import is_pipe, naming
+from ._common import open_stream, tables_option
+from ._jobs import EUL_TO_EUL, Job, Result, edit, plan_jobs, run_jobs
 from ._progress import FileProgress
-
-if TYPE_CHECKING:
-    from ..bitstream import StreamInfo
 
 
 @click.command()
@@ -36,27 +30,18 @@ def rate(
     kept), or - for standard input.
     """
     from .. import bitstream
+    from ..codec.rates import kbps_per_stage, stages_for
 
     if as_json and is_pipe(output):
         raise ConfigError("--json and -o - both need standard output")
-    jobs = plan_jobs(inputs, output, suffixes={".eul"}, new_suffix=".eul")
+    jobs = plan_jobs(inputs, output, EUL_TO_EUL)
 
     def work(job: Job, progress: FileProgress) -> Result:
-        with open_stream(job.source) as stream, named(job.source):
-            stages = _stages(bitstream.EulReader(stream).info, bitrate, job.source)
+        with open_stream(job.source) as stream, naming(job.source):
+            info = bitstream.EulReader(stream).info
+            step = kbps_per_stage(info.sample_rate, info.hop_length, info.codebook_bits)
+            stages = stages_for(bitrate, step, info.n_codebooks, owner="the file")
             stream.seek(0)
-            if len(jobs) > 1:
-                job.make_folder()
             return edit(job, lambda sink: bitstream.drop_stages_file(stream, sink, stages))
 
-    ctx.exit(run_jobs(jobs, work, verb="rate", as_json=as_json))
-
-
-def _stages(info: StreamInfo, bitrate_kbps: float, name: str) -> int:
-    """Stages of a bitrate. Errors: :class:`ConfigError` that names those of the file."""
-    step = Fraction(info.codebook_bits * info.sample_rate, info.hop_length * 1000)
-    for stages in range(1, info.n_codebooks + 1):
-        if abs(float(stages * step) - bitrate_kbps) < 1e-6:
-            return stages
-    known = ", ".join(f"{float(k * step):g}" for k in range(1, info.n_codebooks + 1))
-    raise ConfigError(f"{name}: bitrate {bitrate_kbps:g} kbps is not in the file, it has {known}")
+    ctx.exit(run_jobs(jobs, lambda: work, verb="rate", as_json=as_json))

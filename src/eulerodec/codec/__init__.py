@@ -10,12 +10,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import Codec, CodecInfo
+    from .api import Codec
     from .encoded import Encoded
+    from .files import FileReport
+    from .info import CodecInfo
 
-__all__ = ["Codec", "CodecInfo", "Encoded"]
+__all__ = ["Codec", "CodecInfo", "Encoded", "FileReport"]
 
-_HOME = {"Codec": "api", "CodecInfo": "api", "Encoded": "encoded"}
+_HOME = {"Codec": "api", "CodecInfo": "info", "Encoded": "encoded", "FileReport": "files"}
 
 
 def __getattr__(name: str) -> Any:  # PEP 562

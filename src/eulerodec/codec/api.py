@@ -1,4 +1,4 @@
-"""The codec as a user meets it: audio at any rate to codes or bytes, and back.
+"""The codec as a user meets it: audio at any rate to codes, bytes or files, and back.
 
 :class:`Codec` adds to the network (``codec.model``) what files need: weights, resampling,
 channels, exact lengths and the ``.eul`` container. There is no state: every call says its bitrate.
@@ -6,67 +6,48 @@ channels, exact lengths and the ``.eul`` container. There is no state: every cal
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 from fractions import Fraction
-from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
-import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from .. import audio
-from ..bitstream import EntropyTables, Metadata, StreamInfo, add_tables, load_tables
+from ..bitstream import EntropyTables, EulReader, Metadata, StreamInfo, add_tables, load_tables
 from ..bitstream.tables import TABLES_FILE
-from ..errors import BitstreamError, ConfigError, WeightsError
-from ..files import PathLike, write_bytes
+from ..errors import AudioError, BitstreamError, ConfigError, WeightsError
+from ..files import PathLike, Sink, Source, input_name, naming, open_input, write_bytes
 from ..quantize import DEFAULT_BEAM
-from .encoded import Encoded
+from ..settings import whole
+from .batch import decode_rows, encode_rows
+from .encoded import Encoded, Seconds, open_range, read_stages
+from .files import LIVE_PACKET_FRAMES, FileReport, Progress, decode_to, encode_to
+from .info import CodecInfo
+from .options import EncodeOptions, with_tags
+from .rates import bitrates_kbps, kbps_per_stage, stages_for
 from .segments import FileDecoder
-from .streaming import BLOCK_FRAMES, StreamDecoder, StreamEncoder, buffering_s, checked_samples
+from .streaming import (
+    BLOCK_FRAMES,
+    LIVE_BLOCK_FRAMES,
+    StreamDecoder,
+    StreamEncoder,
+    buffering_s,
+    checked_samples,
+    file_block_frames,
+)
 from .weights import DEFAULT_WEIGHTS, find_weights, load_weights, save_weights, weights_hash
 
 if TYPE_CHECKING:
     from ..model import EuleroDec
 
-__all__ = ["DEFAULT_BITRATE_KBPS", "Codec", "CodecInfo"]
+__all__ = ["DEFAULT_BITRATE_KBPS", "Codec"]
 
 DEFAULT_BITRATE_KBPS = 6
 
 _FRAMES_AT_ONCE = 1024  # between two reports of progress
-Progress = Callable[[float], None]  # called with the fraction that is done, up to 1.0
-
-
-@dataclass(frozen=True)
-class CodecInfo:
-    """What is fixed by the weights. Rates in Hz and kbps, fields and latency in samples and s."""
-
-    name: str
-    weights_sha256: str
-    sample_rate: int
-    hop_length: int
-    frame_rate: float
-    n_codebooks: int
-    codebook_size: int
-    bitrates_kbps: tuple[float, ...]
-    parameters: int
-    receptive_field: int
-    look_ahead: int
-    latency_s: float
-    receptive_field_ms: float
-    look_ahead_ms: float
-    latency_ms: float  # of the algorithm
-    block_frames: int  # that streams compute together by default
-    buffering_ms: float  # that these blocks add to latency_ms
-    stage_perplexity: tuple[float, ...]  # of the codes in training, at most codebook_size
-    about: dict[str, Any]
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain types for JSON."""
-        return asdict(self)
 
 
 class Codec:
@@ -74,6 +55,9 @@ class Codec:
 
     Build it with :meth:`from_pretrained`, or from a model of your own. ``codec.model`` is the
     plain ``nn.Module``; calls here use it in eval mode and give results on the CPU.
+
+    Everything that encodes takes a bitrate (kbps of each channel, 6 by default) and the keyword
+    arguments of :class:`~eulerodec.codec.options.EncodeOptions`.
     """
 
     def __init__(
@@ -85,42 +69,86 @@ class Codec:
         about: dict[str, Any] | None = None,
         card: str = "",
         entropy_tables: EntropyTables | None = None,
+        dtypes: dict[str, torch.dtype] | None = None,
     ) -> None:
+        """
+        Args:
+            model: the network.
+            name: of the weights, written to files.
+            weights_sha256: identity of the weights; computed if absent.
+            about, card: what is known of the weights, and their model card.
+            entropy_tables: of the entropy coder.
+            dtypes: how the weights were stored, so that :meth:`save_pretrained` does the same.
+        """
         self.model = model.eval()
         self.name = name
         self.weights_sha256 = weights_sha256 or weights_hash(model)
         self._about = about or {}
         self._card = card
+        self._dtypes = dtypes or {}
         self.entropy_tables = entropy_tables
         if entropy_tables is not None:
             add_tables(entropy_tables)
 
     @classmethod
-    def from_pretrained(cls, name_or_dir: PathLike = DEFAULT_WEIGHTS, device: str = "cpu") -> Codec:
+    def from_pretrained(
+        cls, name_or_dir: PathLike = DEFAULT_WEIGHTS, device: str | torch.device = "cpu"
+    ) -> Codec:
         """Load bundled weights by name, or weights of a directory.
 
-        ``device``: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ..., or ``"auto"`` (CUDA if there is
-        one). Errors: :class:`WeightsError`, :class:`ConfigError` for the device.
+        Args:
+            name_or_dir: a name (``eulerodec info`` lists the bundled ones) or a directory.
+            device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ..., or ``"auto"``: CUDA if there is one.
+
+        Raises:
+            WeightsError: there are none, or they are damaged.
+            ConfigError: the device is not available.
         """
-        target = _device(device)
         loaded = load_weights(name_or_dir)
-        return cls(
-            loaded.model.to(target),
+        codec = cls(
+            loaded.model,
             name=loaded.name,
             weights_sha256=loaded.sha256,
             about=loaded.about,
             card=loaded.card,
             entropy_tables=load_tables(find_weights(name_or_dir)),
+            dtypes=loaded.dtypes,
         )
+        return codec.to(device)
 
     def save_pretrained(self, directory: PathLike) -> None:
-        """Write config.json, model.safetensors, the model card and the entropy coder's tables, as
-        far as there are such, for :meth:`from_pretrained`."""
+        """Write config.json and model.safetensors, and the card and entropy tables if there are.
+
+        Weights that were loaded are stored as they were, so they keep their identity; if they were
+        trained on since, ``weights_sha256`` is then that of the new ones.
+        """
         self.weights_sha256 = save_weights(
-            directory, self.model, name=self.name, about=self._about, card=self._card
+            directory,
+            self.model,
+            name=self.name,
+            about=self._about,
+            card=self._card,
+            dtypes=self._dtypes,
         )
         if self.entropy_tables is not None:
             write_bytes(Path(directory) / TABLES_FILE, self.entropy_tables.to_bytes())
+
+    def __repr__(self) -> str:
+        rates = self.bitrates_kbps
+        return (
+            f"Codec({self.name!r}, weights {self.weights_sha256[:16]}, {self.sample_rate} Hz,"
+            f" {rates[0]:g} to {rates[-1]:g} kbps, on {self.device})"
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network runs."""
+        return self.model.stft.window.device
+
+    def to(self, device: str | torch.device) -> Codec:
+        """Move the network to a device (see :meth:`from_pretrained`); returns this codec."""
+        self.model.to(_device(device))
+        return self
 
     @property
     def sample_rate(self) -> int:
@@ -130,16 +158,16 @@ class Codec:
     @property
     def kbps_per_stage(self) -> Fraction:
         """Bitrate of one quantiser stage of one channel, exactly."""
-        return Fraction(self.model.sample_rate * self._code_bits, self.model.hop_length * 1000)
+        return kbps_per_stage(self.model.sample_rate, self.model.hop_length, self._code_bits)
 
     @property
     def bitrates_kbps(self) -> tuple[float, ...]:
         """Bitrates per channel that these weights can code."""
-        step = self.kbps_per_stage
-        return tuple(_plain(step * k) for k in range(1, self.model.n_codebooks + 1))
+        return bitrates_kbps(self.kbps_per_stage, self.model.n_codebooks)
 
     @property
     def info(self) -> CodecInfo:
+        """What is fixed by the weights."""
         model = self.model
         return CodecInfo(
             name=self.name,
@@ -164,14 +192,15 @@ class Codec:
         )
 
     def n_codebooks_for(self, bitrate_kbps: float) -> int:
-        """Stages for a bitrate. Errors: :class:`ConfigError` that names the allowed ones."""
-        known = isinstance(bitrate_kbps, Real) and np.isfinite(float(bitrate_kbps))
-        stages = Fraction(float(bitrate_kbps)) / self.kbps_per_stage if known else Fraction(0)
-        if stages.denominator != 1 or not 1 <= stages <= self.model.n_codebooks:
-            given = f"{bitrate_kbps:g}" if isinstance(bitrate_kbps, Real) else repr(bitrate_kbps)
-            allowed = ", ".join(str(rate) for rate in self.bitrates_kbps)
-            raise ConfigError(f"bitrate {given} kbps is not available, allowed are {allowed}")
-        return int(stages)
+        """Stages for a bitrate.
+
+        Raises:
+            ConfigError: for a rate that these weights do not have; it names those that they have.
+        """
+        step, most = self.kbps_per_stage, self.model.n_codebooks
+        return stages_for(bitrate_kbps, step, most, owner="this codec")
+
+    # ---- arrays -------------------------------------------------------------------------------
 
     def encode(
         self,
@@ -179,54 +208,292 @@ class Codec:
         sample_rate: int,
         *,
         bitrate_kbps: float | None = None,
-        n_codebooks: int | None = None,
-        beam: int = DEFAULT_BEAM,
-        block_frames: int = BLOCK_FRAMES,
-        entropy_coding: bool = False,
-        metadata: Metadata | None = None,
         progress: Progress | None = None,
+        **options: Unpack[EncodeOptions],
     ) -> Encoded:
         """Audio to codes.
 
-        - ``wav``: float numpy array or tensor, [N] or [C, N], full scale -1 to 1, at
-          ``sample_rate`` (Hz). It is resampled to the model's rate and never normalised; channels
-          do not influence each other.
-        - ``bitrate_kbps`` (per channel) or ``n_codebooks``; 6 kbps if neither is given.
-        - ``beam``: paths of the code search; more is slower and a little better.
-        - ``entropy_coding``: the file of these codes is smaller, by how much depends on the audio;
-          without it its bitrate is exactly what was asked for. The codes are the same.
-        - ``metadata``: title, comment and gain for the header. The codes are the same.
+        Args:
+            wav: float numpy array or tensor, ``[N]`` or ``[C, N]``, full scale -1 to 1. It is
+                resampled to the model's rate and never normalised; channels do not influence each
+                other.
+            sample_rate: of ``wav``, Hz.
+            bitrate_kbps: of each channel, 6 by default.
+            progress: called with the fraction that is done.
+            options: see :class:`~eulerodec.codec.options.EncodeOptions`.
 
-        Errors: :class:`AudioError` for samples or a rate that cannot be coded,
-        :class:`ConfigError` for a bitrate that is not available, and for ``entropy_coding`` with
-        weights that have no tables for it.
+        Raises:
+            AudioError: samples or a rate that cannot be coded.
+            ConfigError: a bitrate that is not available, another option out of range, or
+                ``entropy_coding`` with weights that have no tables for it.
         """
-        stages = self._stages(bitrate_kbps, n_codebooks)
         rate = audio.check_sample_rate(sample_rate)
         x = checked_samples(wav)
-        encoder = StreamEncoder(
-            self.model,
-            stages,
-            n_channels=len(x),
-            sample_rate=rate,
-            beam=beam,
-            block_frames=block_frames,
-        )
+        encoder, info = self._encoder(len(x), rate, bitrate_kbps, **options)
         parts = []
         for end in range(rate, x.shape[1] + rate, rate):
-            parts.append(encoder.push(x[:, end - rate : end]))
+            parts.append(encoder.push_checked(x[:, end - rate : end]))
             if progress is not None:
                 progress(min(end / x.shape[1], 1.0))
         parts.append(encoder.flush())
-        info = self.stream_info(
-            stages,
-            n_channels=len(x),
-            sample_rate=rate,
-            entropy_coding=entropy_coding,
-            metadata=metadata,
-        )
         info = info.with_counts(encoder.n_samples, encoder.n_input_samples)
         return Encoded(torch.cat(parts, -1), info)
+
+    def decode(
+        self,
+        encoded: Encoded,
+        sample_rate: int | None = None,
+        *,
+        apply_gain: bool = False,
+        block_frames: int = BLOCK_FRAMES,
+        progress: Progress | None = None,
+    ) -> Tensor:
+        """Codes to audio. Nothing is clipped; codes of -1 are concealed.
+
+        Args:
+            encoded: what :meth:`encode` gave.
+            sample_rate: of the audio, Hz; that of the input by default.
+            apply_gain: multiply the audio by ``encoded.metadata.gain``, as a player may.
+            block_frames: frames that are computed together.
+            progress: called with the fraction that is done.
+
+        Returns:
+            A tensor (where ``audio.read`` gives an array), float32 ``[C, N]``, on the CPU. At the
+            rate of the input N is exactly the input's length, else ceil(n_samples * sample_rate /
+            input's rate).
+
+        Raises:
+            WeightsError: codes made with other weights.
+            BitstreamError: codes that do not fit this model.
+        """
+        self._check_encoded(encoded)
+        rate = audio.check_sample_rate(encoded.sample_rate if sample_rate is None else sample_rate)
+        n_codebooks, total = encoded.codes.shape[1:]
+        decoder = FileDecoder(
+            self.model, encoded.info, n_codebooks, rate, block_frames, apply_gain=apply_gain
+        )
+        parts = []
+        for start in range(0, total, _FRAMES_AT_ONCE):
+            parts.append(decoder.push(encoded.codes[..., start : start + _FRAMES_AT_ONCE]))
+            if progress is not None:
+                progress(min((start + _FRAMES_AT_ONCE) / total, 1.0))
+        parts.append(decoder.finish(encoded.info, bool(encoded.damage)))
+        return torch.cat(parts, 1)
+
+    def encode_batch(
+        self,
+        wavs: Sequence[ArrayLike | Tensor],
+        sample_rate: int,
+        *,
+        bitrate_kbps: float | None = None,
+        **options: Unpack[EncodeOptions],
+    ) -> list[Encoded]:
+        """Many recordings of any lengths and channels, several at a time through the network.
+
+        Args:
+            wavs: recordings as for :meth:`encode`, all at ``sample_rate`` (Hz).
+            bitrate_kbps, options: as for :meth:`encode`.
+
+        Returns:
+            What :meth:`encode` gives for each, in order.
+
+        Raises:
+            AudioError, ConfigError: as for :meth:`encode`; an AudioError names the recording.
+        """
+        rate = audio.check_sample_rate(sample_rate)
+        recordings = []
+        for i, wav in enumerate(wavs):
+            try:
+                recordings.append(checked_samples(wav))
+            except AudioError as error:
+                raise AudioError(f"recording {i}: {error}") from error
+
+        def encoder_for(n_rows: int) -> StreamEncoder:
+            return self._encoder(n_rows, self.sample_rate, bitrate_kbps, **options)[0]
+
+        _, like = self._encoder(1, rate, bitrate_kbps, **options)
+        size = options.get("frames_per_packet", 0)
+        found = []
+        codes = encode_rows(recordings, rate, self.sample_rate, encoder_for)
+        for x, own in zip(recordings, codes, strict=True):
+            n_samples = audio.resampled_length(x.shape[1], rate, self.sample_rate)
+            info = like.replace(n_channels=len(x), frames_per_packet=size)
+            found.append(Encoded(own, info.with_counts(n_samples, x.shape[1])))
+        return found
+
+    def decode_batch(
+        self,
+        items: Sequence[Encoded],
+        sample_rate: int | None = None,
+        *,
+        block_frames: int = BLOCK_FRAMES,
+    ) -> list[Tensor]:
+        """Many recordings, several at a time through the network.
+
+        Args:
+            items: what :meth:`encode` or :meth:`encode_batch` gave. Damaged and joined files among
+                them are decoded one by one.
+            sample_rate: of the audio, Hz; that of each input by default.
+            block_frames: frames that are computed together.
+
+        Returns:
+            What :meth:`decode` gives for each, within 1e-5, in order.
+
+        Raises:
+            WeightsError, BitstreamError: as for :meth:`decode`.
+        """
+        if sample_rate is not None:
+            sample_rate = audio.check_sample_rate(sample_rate)
+        sounds: list[Tensor] = [torch.empty(0)] * len(items)
+        together: dict[int, list[int]] = {}
+        for i, item in enumerate(items):
+            self._check_encoded(item)
+            if item.info.segments or item.damage or bool((item.codes < 0).any()):
+                sounds[i] = self.decode(item, sample_rate, block_frames=block_frames)
+            else:
+                together.setdefault(item.n_codebooks, []).append(i)
+        for group in together.values():
+            members = [items[i] for i in group]
+            decoded = decode_rows(self.model, members, sample_rate, block_frames)
+            for i, sound in zip(group, decoded, strict=True):
+                sounds[i] = sound
+        return sounds
+
+    # ---- bytes and files ----------------------------------------------------------------------
+
+    def compress(
+        self,
+        wav: ArrayLike | Tensor,
+        sample_rate: int,
+        bitrate_kbps: float | None = None,
+        **options: Unpack[EncodeOptions],
+    ) -> bytes:
+        """Audio to the bytes of an ``.eul`` file; arguments and errors as for :meth:`encode`."""
+        return self.encode(wav, sample_rate, bitrate_kbps=bitrate_kbps, **options).to_bytes()
+
+    def decompress(
+        self, data: bytes, sample_rate: int | None = None, *, recover: bool = False
+    ) -> tuple[Tensor, int]:
+        """Bytes of an ``.eul`` file to audio float32 ``[C, N]`` and its sample rate in Hz.
+
+        Args:
+            data: all of the file.
+            sample_rate: of the audio, Hz; that of the input by default.
+            recover: decode what is sound of a damaged file.
+
+        Raises:
+            BitstreamError: no file, or a damaged one; else as :meth:`decode`.
+        """
+        encoded = Encoded.from_bytes(data, recover=recover)
+        return self.decode(encoded, sample_rate), int(sample_rate or encoded.sample_rate)
+
+    def encode_file(
+        self,
+        source: Source,
+        target: Sink,
+        *,
+        bitrate_kbps: float | None = None,
+        recover: bool = False,
+        make_folder: bool = False,
+        progress: Progress | None = None,
+        **options: Unpack[EncodeOptions],
+    ) -> FileReport:
+        """An audio file to an ``.eul`` file, block by block: memory does not grow with its length.
+
+        WAV in a pipe is coded as it arrives. A pipe that does not say its length is live: smaller
+        blocks and packets are taken, and a target that is a path is called ``target.part`` until
+        the end, and stays if the stream is cut off.
+
+        Args:
+            source: a path, ``-`` for standard input, or a binary file object.
+            target: a path, ``-`` for standard output, or a binary file object.
+            bitrate_kbps: of each channel, 6 by default.
+            recover: code what is there of a damaged or cut recording, with an AudioWarning.
+            make_folder: the folder of ``target`` may be made, once ``source`` can be read.
+            progress: called with the fraction that is done, unless the input is live.
+            options: see :class:`~eulerodec.codec.options.EncodeOptions`; where ``metadata`` has no
+                title or comment, those of the recording are taken.
+
+        Raises:
+            AudioError: ``source`` is missing, no audio, or damaged.
+            ConfigError: as for :meth:`encode`, and a target whose name says audio.
+            OSError: ``target`` cannot be written; there is then none, or the one from before.
+        """
+        audio.check_eul_name(target)
+        with audio.open_reader(source, recover=recover) as reader:
+            channels = reader.n_channels
+            options["metadata"] = with_tags(options.get("metadata"), reader.tags)
+            if reader.n_samples is None:
+                options.setdefault("frames_per_packet", LIVE_PACKET_FRAMES)
+                options.setdefault("block_frames", LIVE_BLOCK_FRAMES)
+            options.setdefault("block_frames", file_block_frames(channels))
+            encoder, info = self._encoder(channels, reader.sample_rate, bitrate_kbps, **options)
+            return encode_to(
+                target, reader, encoder, info, make_folder=make_folder, progress=progress
+            )
+
+    def decode_file(
+        self,
+        source: Source,
+        target: Sink,
+        *,
+        bitrate_kbps: float | None = None,
+        n_codebooks: int | None = None,
+        start_s: Seconds | None = None,
+        stop_s: Seconds | None = None,
+        sample_rate: int | None = None,
+        recover: bool = False,
+        apply_gain: bool = False,
+        subtype: str = "PCM_16",
+        block_frames: int | None = None,
+        make_folder: bool = False,
+        progress: Progress | None = None,
+    ) -> FileReport:
+        """An ``.eul`` file to an audio file, block by block: memory does not grow with its length.
+
+        Args:
+            source, target: as for :meth:`encode_file`.
+            bitrate_kbps: decode only the stages of this rate, or
+            n_codebooks: so many stages; all by default.
+            start_s, stop_s: only the samples nearest to these seconds; start and end by default.
+                Only what they need of the file is read; a pipe is read as a whole.
+            sample_rate: of the audio, Hz; that of the input by default.
+            recover: decode what is sound of a damaged file; with an AudioWarning for what is not.
+            apply_gain: multiply the audio by the gain in the header.
+            subtype: ``"PCM_16"``, clipped to full scale, or ``"FLOAT"``.
+            block_frames: frames computed together, by default 32 for pipes and 128 for files.
+            make_folder, progress: as for :meth:`encode_file`.
+
+        Raises:
+            BitstreamError: ``source`` is missing, no ``.eul`` file, or damaged.
+            WeightsError: it was made with other weights.
+            ConfigError: a bitrate that it does not have, or another option out of range.
+            OSError: ``target`` cannot be written; there is then none, or the one from before.
+        """
+        if bitrate_kbps is not None:
+            self.n_codebooks_for(bitrate_kbps)
+        if sample_rate is not None:
+            sample_rate = audio.check_sample_rate(sample_rate)
+        part = start_s is not None or stop_s is not None
+        with open_input(source, "an .eul file", BitstreamError, seek=part) as file, naming(source):
+            live = not file.seekable()
+            reader = EulReader(file, recover=recover)
+            self.check_stream(reader.info)
+            reader.n_codebooks = read_stages(reader.info, bitrate_kbps, n_codebooks)
+            info, packets = open_range(reader, start_s, stop_s)
+            rate = sample_rate or info.input_sample_rate
+            if block_frames is None:
+                block_frames = LIVE_BLOCK_FRAMES if live else file_block_frames(info.n_channels)
+            decoder = FileDecoder(
+                self.model, info, reader.n_codebooks, rate, block_frames, apply_gain=apply_gain
+            )
+            return decode_to(
+                input_name(source), target, reader, info, packets, decoder, rate,
+                recover=recover, subtype=subtype,
+                make_folder=make_folder, progress=progress,
+            )  # fmt: skip
+
+    # ---- streams ------------------------------------------------------------------------------
 
     def streaming_encoder(
         self,
@@ -285,8 +552,16 @@ class Codec:
     ) -> StreamInfo:
         """The header of a file with codes of this codec, its sample counts left open.
 
-        ``sample_rate`` of the input in Hz; ``frames_per_packet``: 0 takes the format's default.
-        Errors: :class:`ConfigError` for ``entropy_coding`` with weights that have no tables for it.
+        Args:
+            n_codebooks: stages of the codes.
+            n_channels: channels of the audio.
+            sample_rate: of the input, Hz; the model's by default.
+            frames_per_packet: 0 takes the format's default.
+            entropy_coding: packets are entropy coded.
+            metadata: title, comment and gain.
+
+        Raises:
+            ConfigError: ``entropy_coding`` with weights that have no tables for it.
         """
         if entropy_coding and self.entropy_tables is None:
             raise ConfigError(
@@ -302,79 +577,25 @@ class Codec:
             sample_rate=self.sample_rate,
             hop_length=self.model.hop_length,
             codebook_bits=self._code_bits,
-            frames_per_packet=frames_per_packet,
+            frames_per_packet=whole("frames_per_packet", frames_per_packet, 0, 0xFFFF),
             entropy_tables=self.entropy_tables.hash
             if entropy_coding and self.entropy_tables
             else None,
         )
+        # A sample needs its own spectrum frame and the next one. Files say what the decoder sees
+        # if it is more than a reader takes for granted.
+        decoder = self.model.decoder
+        needed = decoder.look_back + 1, decoder.look_ahead + 2
+        if needed[0] > info.context[0] or needed[1] > info.context[1]:
+            info = info.with_context(*needed)
         return info if metadata is None else info.with_metadata(metadata)
 
-    def decode(
-        self,
-        encoded: Encoded,
-        sample_rate: int | None = None,
-        *,
-        apply_gain: bool = False,
-        block_frames: int = BLOCK_FRAMES,
-        progress: Progress | None = None,
-    ) -> Tensor:
-        """Codes to audio, float32 [C, N] on the CPU.
-
-        At the rate of the input, where N is exactly the input's length, or at ``sample_rate``
-        (Hz), where N = ceil(n_samples * sample_rate / input's rate). Nothing is clipped. Frames
-        that ``encoded.damage`` says are lost are concealed. ``apply_gain`` multiplies the audio by
-        ``encoded.metadata.gain``, as a player may. Errors: :class:`WeightsError` for
-        codes made with other weights, :class:`BitstreamError` for codes that do not fit this model.
-        """
-        self.check_stream(encoded.info)
-        rate = audio.check_sample_rate(encoded.sample_rate if sample_rate is None else sample_rate)
-        codes = encoded.codes_or_lost
-        n_codebooks, total = codes.shape[1:]
-        decoder = FileDecoder(
-            self.model, encoded.info, n_codebooks, rate, block_frames, apply_gain=apply_gain
-        )
-        parts = []
-        for start in range(0, total, _FRAMES_AT_ONCE):
-            parts.append(decoder.push(codes[..., start : start + _FRAMES_AT_ONCE]))
-            if progress is not None:
-                progress(min((start + _FRAMES_AT_ONCE) / total, 1.0))
-        parts.append(decoder.finish(encoded.info, bool(encoded.damage)))
-        return torch.cat(parts, 1)
-
-    def compress(
-        self,
-        wav: ArrayLike | Tensor,
-        sample_rate: int,
-        bitrate_kbps: float | None = None,
-        *,
-        beam: int = DEFAULT_BEAM,
-        entropy_coding: bool = False,
-        metadata: Metadata | None = None,
-    ) -> bytes:
-        """Audio to the bytes of an ``.eul`` file; arguments and errors as for :meth:`encode`."""
-        encoded = self.encode(
-            wav,
-            sample_rate,
-            bitrate_kbps=bitrate_kbps,
-            beam=beam,
-            entropy_coding=entropy_coding,
-            metadata=metadata,
-        )
-        return encoded.to_bytes()
-
-    def decompress(self, data: bytes, sample_rate: int | None = None) -> tuple[Tensor, int]:
-        """Bytes of an ``.eul`` file to audio float32 [C, N] and its sample rate in Hz.
-
-        Errors: :class:`BitstreamError` for bytes that are no file or a damaged one, and as for
-        :meth:`decode`.
-        """
-        encoded = Encoded.from_bytes(data)
-        return self.decode(encoded, sample_rate), int(sample_rate or encoded.sample_rate)
-
     def check_stream(self, info: StreamInfo) -> None:
-        """Raise :class:`WeightsError` for a file that other weights made.
+        """Check that a file can be decoded with these weights.
 
-        :class:`BitstreamError` for one that contradicts these weights.
+        Raises:
+            WeightsError: other weights made it.
+            BitstreamError: it contradicts these weights.
         """
         own, other, model = self.weights_sha256[:16], info.weights_hash.hex(), self.model
         if own != other:
@@ -390,6 +611,47 @@ class Codec:
                 f" {model.hop_length} samples, up to {model.n_codebooks} stages"
             )
 
+    def _check_encoded(self, encoded: object) -> None:
+        if not isinstance(encoded, Encoded):
+            raise ConfigError(
+                f"decode takes an Encoded, not {type(encoded).__name__}: codes alone need a header,"
+                " Encoded(codes, codec.stream_info(n_codebooks))"
+            )
+        self.check_stream(encoded.info)
+
+    def _encoder(
+        self,
+        n_channels: int,
+        sample_rate: int,
+        bitrate_kbps: float | None,
+        *,
+        n_codebooks: int | None = None,
+        beam: int = DEFAULT_BEAM,
+        block_frames: int = BLOCK_FRAMES,
+        frames_per_packet: int = 0,
+        entropy_coding: bool = False,
+        metadata: Metadata | None = None,
+    ) -> tuple[StreamEncoder, StreamInfo]:
+        """An encoder, and the header for its codes with the sample counts left open."""
+        stages = self._stages(bitrate_kbps, n_codebooks)
+        encoder = StreamEncoder(
+            self.model,
+            stages,
+            n_channels=n_channels,
+            sample_rate=sample_rate,
+            beam=beam,
+            block_frames=block_frames,
+        )
+        info = self.stream_info(
+            stages,
+            n_channels=n_channels,
+            sample_rate=sample_rate,
+            frames_per_packet=frames_per_packet,
+            entropy_coding=entropy_coding,
+            metadata=metadata,
+        )
+        return encoder, info
+
     @property
     def _code_bits(self) -> int:
         return (self.model.codebook_size - 1).bit_length()
@@ -401,23 +663,15 @@ class Codec:
             )
         if bitrate_kbps is not None:
             raise ConfigError("bitrate_kbps and n_codebooks say the same: give one of them")
-        most = self.model.n_codebooks
-        if isinstance(n_codebooks, bool) or n_codebooks not in range(1, most + 1):
-            raise ConfigError(f"n_codebooks {n_codebooks!r}: allowed are 1 to {most}")
-        return int(n_codebooks)
+        return whole("n_codebooks", n_codebooks, 1, self.model.n_codebooks)
 
 
-def _device(name: str) -> torch.device:
+def _device(name: str | torch.device) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"device {name!r} is not available here; try cpu or auto") from error
+        raise ConfigError(f"device {str(name)!r} is not available here; try cpu or auto") from error
     return device
-
-
-def _plain(rate: Fraction) -> float:
-    """An int if it is whole, for messages and JSON."""
-    return rate.numerator if rate.denominator == 1 else float(rate)

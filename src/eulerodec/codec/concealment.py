@@ -25,9 +25,7 @@ from torch.nn import functional as F
 
 from ..model import EuleroDec, Latents
 
-__all__ = ["LOST", "Concealer", "ConcealmentState"]
-
-LOST = -1  # stands for a code that did not arrive
+__all__ = ["Concealer", "ConcealmentState"]
 
 HOLD_S, FADE_S = 0.01, 0.12  # seconds of loss until the fade starts, and until silence
 WINDOW_S = 0.02

@@ -1,182 +1,153 @@
-"""Files through the codec, block by block."""
+"""Files through the codec, block by block: memory does not grow with their length."""
 
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator
-from fractions import Fraction
-from pathlib import Path
-from typing import IO, Any
-
-import numpy as np
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from .. import audio
-from ..bitstream import EulReader, EulWriter, Metadata, Packet, StreamInfo, plan_range
-from ..files import PathLike, atomic_output, is_pipe
-from ..quantize import DEFAULT_BEAM
-from .api import Codec
-from .concealment import LOST
+from ..bitstream import EulReader, EulWriter, Packet, StreamInfo
+from ..errors import AudioWarning
+from ..files import Sink, atomic_output, is_path
 from .segments import FileDecoder
-from .streaming import LIVE_BLOCK_FRAMES, file_block_frames
+from .streaming import StreamEncoder
 
-__all__ = ["LIVE_PACKET_FRAMES", "decode_file", "encode_file"]
+__all__ = ["LIVE_PACKET_FRAMES", "FileReport", "Progress", "decode_to", "encode_to"]
 
-LIVE_PACKET_FRAMES = 16  # 0.18 s
+LIVE_PACKET_FRAMES = 16  # 0.18 s of the 24 kHz model
 
-Facts = dict[str, Any]
 Progress = Callable[[float], None]  # called with the fraction that is done, up to 1.0
 
 
-def encode_file(
-    codec: Codec,
-    source: PathLike,
-    target: PathLike,
-    n_codebooks: int,
-    *,
-    beam: int | None,
-    packet_frames: int,
-    entropy: bool,
-    metadata: Metadata,
-    block_frames: int | None,
-    make_folder: bool,
-    progress: Progress,
-) -> Facts:
-    """Audio to ``.eul`` in constant memory, packet by packet as it arrives.
+@dataclass(frozen=True, kw_only=True)
+class FileReport:
+    """What was done to a file.
 
-    ``packet_frames`` 0 and ``block_frames`` None choose for the kind of input. ``make_folder``: the
-    folder of ``target`` is made once ``source`` can be read.
+    Attributes:
+        bytes: of the ``.eul`` file.
+        seconds, sample_rate, channels, samples: of the audio; samples per channel.
+        bitrate_kbps: of the codes of one channel.
+        kbps: of the whole file, all channels together.
+        speed: seconds of audio per second that it took.
+        warnings: what was wrong with the input, a line each; they were also given as
+            :class:`~eulerodec.errors.AudioWarning`.
+    """
+
+    bytes: int
+    seconds: float
+    sample_rate: int
+    channels: int
+    samples: int
+    bitrate_kbps: float
+    kbps: float
+    speed: float
+    warnings: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain types for JSON."""
+        return asdict(self)
+
+
+def encode_to(
+    target: Sink,
+    reader: audio.AudioReader,
+    encoder: StreamEncoder,
+    info: StreamInfo,
+    *,
+    make_folder: bool = False,
+    progress: Progress | None = None,
+) -> FileReport:
+    """All audio of a reader to an ``.eul`` file; arguments and errors: ``Codec.encode_file``.
+
+    Args:
+        info: the header, with open counts. Without a length in the reader the input is live.
     """
     start = time.perf_counter()
-    with audio.open_reader(source) as reader:
-        n_total, rate, channels = reader.n_samples, reader.sample_rate, reader.n_channels
-        if n_total is None and packet_frames == 0:
-            packet_frames = LIVE_PACKET_FRAMES
-        encoder = codec.streaming_encoder(
-            n_codebooks=n_codebooks,
-            n_channels=channels,
-            sample_rate=rate,
-            beam=beam or DEFAULT_BEAM,
-            block_frames=block_frames or _block_frames(source, channels),
-        )
-        info = codec.stream_info(
-            n_codebooks,
-            n_channels=channels,
-            sample_rate=rate,
-            frames_per_packet=packet_frames,
-            entropy_coding=entropy,
-            metadata=metadata,
-        )
-        if n_total is not None:
-            n_model = audio.resampled_length(n_total, rate, codec.sample_rate)
-            info = info.with_counts(n_model, n_total)
-        if make_folder:
-            _make_folder(target)
-        # What comes live cannot be had again: each packet goes to the disk, and stays there.
-        keep = n_total is None and is_pipe(source) and not is_pipe(target)
-        with atomic_output(target, keep=keep) as sink:
-            writer = EulWriter(sink, info, sync=keep)
-            for block in reader.blocks():
-                writer.write(encoder.push(block).numpy())
-                sink.flush()  # whoever reads a pipe must not wait
-                if n_total:
-                    progress(encoder.n_input_samples / n_total)
-            writer.write(encoder.flush().numpy())
-            writer.close(encoder.n_samples, encoder.n_input_samples)
-    seconds = encoder.n_input_samples / rate
-    return {
-        "bytes": writer.bytes_written,
-        "seconds": seconds,
-        "sample_rate": rate,
-        "channels": channels,
-        "samples": encoder.n_input_samples,
-        "bitrate_kbps": info.nominal_kbps / channels,
-        "kbps": writer.info.measured_kbps(writer.bytes_written) or 0.0,
-        "speed": seconds / _since(start),
-    }
+    live = reader.n_samples is None
+    if reader.n_samples is not None:
+        length = audio.resampled_length(reader.n_samples, reader.sample_rate, info.sample_rate)
+        info = info.with_counts(length, reader.n_samples)
+    # What comes live cannot be had again: each packet goes to the disk, and stays there.
+    keep = live and is_path(target)
+    with atomic_output(target, keep=keep, make_folder=make_folder) as sink:
+        writer = EulWriter(sink, info, sync=keep)
+        for block in reader.blocks():
+            writer.write(encoder.push_checked(block).numpy())
+            sink.flush()  # whoever reads a pipe must not wait
+            if reader.n_samples and progress is not None:
+                progress(encoder.n_input_samples / reader.n_samples)
+        writer.write(encoder.flush().numpy())
+        writer.close(encoder.n_samples, encoder.n_input_samples)
+    return _report(
+        start, writer.bytes_written, info, encoder.n_codebooks, reader.sample_rate,
+        encoder.n_input_samples, tuple(reader.warnings),
+    )  # fmt: skip
 
 
-def decode_file(
-    codec: Codec,
-    stream: IO[bytes],
-    source: PathLike,
-    target: PathLike,
+def decode_to(
+    name: str,
+    target: Sink,
+    reader: EulReader,
+    info: StreamInfo,
+    packets: Iterator[Packet],
+    decoder: FileDecoder,
+    sample_rate: int,
     *,
-    n_codebooks: int | None,
-    sample_rate: int | None,
-    subtype: str,
     recover: bool,
-    part: tuple[Fraction, Fraction | None] | None,
-    apply_gain: bool,
-    block_frames: int | None,
-    make_folder: bool,
-    progress: Progress,
-) -> Facts:
-    """``.eul`` to WAV in constant memory, as the packets arrive; arguments as for encoding.
+    subtype: str,
+    make_folder: bool = False,
+    progress: Progress | None = None,
+) -> FileReport:
+    """The packets of a file, or a part of it, to audio; arguments: ``Codec.decode_file``.
 
-    ``stream`` gives the bytes of ``source``. ``part``: only from so many seconds to so many, the
-    end if None; ``stream`` must then seek.
+    Args:
+        name: of the input, for warnings.
     """
     start = time.perf_counter()
-    reader = EulReader(stream, n_codebooks=n_codebooks, recover=recover)
-    codec.check_stream(reader.info)
-    info, packets = reader.info, reader.packets()
-    if part is not None:
-        info, packets = _part(reader, *part)
-    rate = sample_rate or info.input_sample_rate
-    block_frames = block_frames or _block_frames(source, info.n_channels)
-    decoder = FileDecoder(
-        codec.model, info, reader.n_codebooks, rate, block_frames, apply_gain=apply_gain
-    )
-    if make_folder:
-        _make_folder(target)
-    # a damaged file may hold less than it says
-    n_samples = None if recover else decoder.n_output
+    whole = info is reader.info
+    n_samples = None if recover else decoder.n_output  # a damaged file may hold less than it says
+    tags = audio.Tags(info.metadata.title, info.metadata.comment)
     with audio.open_writer(
-        target, rate, info.n_channels, subtype=subtype, n_samples=n_samples
-    ) as wav:
+        target, sample_rate, info.n_channels, subtype=subtype, n_samples=n_samples, tags=tags,
+        make_folder=make_folder,
+    ) as out:  # fmt: skip
         for packet in packets:
-            codes = np.full_like(packet.codes, LOST) if packet.lost else packet.codes
-            wav.write(decoder.push(codes).numpy())
-            if is_pipe(target):
-                wav.flush()
-            if info.duration_s:
+            out.write(decoder.push(packet.codes).numpy())
+            if not is_path(target):
+                out.flush()
+            if info.duration_s and progress is not None:
                 progress(min(decoder.n_frames / (info.frame_rate * info.duration_s), 1.0))
-        end = reader.info if part is None else info
-        wav.write(decoder.finish(end, bool(reader.damage)).numpy())
-    seconds = wav.n_samples / rate
-    return {
-        "bytes": reader.bytes_read,
-        "seconds": seconds,
-        "sample_rate": rate,
-        "channels": info.n_channels,
-        "samples": wav.n_samples,
-        "bitrate_kbps": info.replace(n_codebooks=reader.n_codebooks).nominal_kbps / info.n_channels,
-        "kbps": reader.bytes_read * 8e-3 / seconds if seconds else 0.0,
-        "speed": seconds / _since(start),
-        "damage": [damage.message for damage in reader.damage],
-    }
-
-
-def _part(
-    reader: EulReader, start: Fraction, stop: Fraction | None
-) -> tuple[StreamInfo, Iterator[Packet]]:
-    """The header of a part of a file, and its packets."""
-    info, ranges = plan_range(
-        reader, *audio.sample_range(start, stop, reader.info.input_sample_rate)
+        end = reader.info if whole else info
+        out.write(decoder.finish(end, bool(reader.damage)).numpy())
+    lines = tuple(f"{name}: {damage.message}" for damage in reader.damage)
+    for line in lines:
+        warnings.warn(line, AudioWarning, stacklevel=3)
+    return _report(
+        start, reader.bytes_read, info, reader.n_codebooks, sample_rate, out.n_samples, lines
     )
-    return info, (packet for a, b in ranges for packet in reader.iter_range(a, b))
 
 
-def _block_frames(source: PathLike, n_channels: int) -> int:
-    """Small blocks for a pipe, where somebody may wait."""
-    return LIVE_BLOCK_FRAMES if is_pipe(source) else file_block_frames(n_channels)
-
-
-def _make_folder(target: PathLike) -> None:
-    if not is_pipe(target):
-        Path(target).parent.mkdir(parents=True, exist_ok=True)
-
-
-def _since(start: float) -> float:
-    """Seconds since ``start``, never 0."""
-    return max(time.perf_counter() - start, 1e-9)
+def _report(
+    start: float,
+    n_bytes: int,
+    info: StreamInfo,
+    n_codebooks: int,
+    sample_rate: int,
+    n_samples: int,
+    lines: tuple[str, ...],
+) -> FileReport:
+    seconds = n_samples / sample_rate
+    return FileReport(
+        bytes=n_bytes,
+        seconds=seconds,
+        sample_rate=sample_rate,
+        channels=info.n_channels,
+        samples=n_samples,
+        bitrate_kbps=info.replace(n_codebooks=n_codebooks).nominal_kbps / info.n_channels,
+        kbps=n_bytes * 8e-3 / seconds if seconds else 0.0,
+        speed=seconds / max(time.perf_counter() - start, 1e-9),
+        warnings=lines,
+    )

@@ -17,18 +17,21 @@ from ..errors import BitstreamError
 from ..model import EuleroDec
 from .streaming import BLOCK_FRAMES, StreamDecoder
 
-__all__ = ["FileDecoder"]
+__all__ = ["FileDecoder", "decodable", "output_length"]
 
 
 class FileDecoder:
     """Decodes one file: :meth:`push` its codes in order, then :meth:`finish`.
 
-    - ``info``: its header, whose sample counts may be open
-    - ``n_codebooks``: stages of the codes that are pushed
-    - ``sample_rate``: of the audio, Hz
-    - ``apply_gain``: multiply the audio by the gain in the header
+    Memory does not grow with the file.
 
-    Memory does not grow with the file. Errors: :class:`BitstreamError`.
+    Args:
+        model: in eval mode.
+        info: header of the file, whose sample counts may be open.
+        n_codebooks: stages of the codes that are pushed.
+        sample_rate: of the audio, Hz.
+        block_frames: frames that are computed together.
+        apply_gain: multiply the audio by the gain in the header.
     """
 
     def __init__(
@@ -66,7 +69,11 @@ class FileDecoder:
         return sum(self._count(*c) for c in counts or [(info.n_samples, info.n_input_samples)])
 
     def push(self, codes: np.ndarray | Tensor) -> Tensor:
-        """The next codes, integers [C, K, t] -> audio float32 [C, n]."""
+        """The next codes, integers ``[C, K, t]``, -1: lost -> audio float32 ``[C, n]``.
+
+        Raises:
+            BitstreamError: codes that do not fit.
+        """
         rest = torch.as_tensor(codes)
         self.n_frames += rest.shape[-1]
         parts = [torch.zeros(self.info.n_channels, 0)]
@@ -83,10 +90,14 @@ class FileDecoder:
         return torch.cat(parts, 1) * self._gain
 
     def finish(self, info: StreamInfo, damaged: bool = False) -> Tensor:
-        """The rest of the audio. ``info``: the header with the counts that are known now.
+        """The rest of the audio, float32 ``[C, n]``.
 
-        ``damaged``: the file may end early. Errors: :class:`BitstreamError` if a file that is not
-        damaged has fewer frames than its samples need.
+        Args:
+            info: the header with the counts that are known now.
+            damaged: the file may end early.
+
+        Raises:
+            BitstreamError: a file that is not damaged has fewer frames than its samples need.
         """
         if self.info.segments:
             cut = self._at < len(self.info.segments)
@@ -130,12 +141,16 @@ class FileDecoder:
         return wav[:, max(start - first, 0) : max(stop - first, 0)]
 
     def _count(self, n_samples: int, n_input_samples: int) -> int:
-        """A number of samples at the rate of the output, from those at the file's two rates."""
-        if self._rate == self.info.input_sample_rate:
-            return n_input_samples
-        if self._rate == self.info.sample_rate:
-            return n_samples
-        return audio.resampled_length(n_input_samples, self.info.input_sample_rate, self._rate)
+        return output_length(self.info, self._rate, n_samples, n_input_samples)
+
+
+def output_length(info: StreamInfo, sample_rate: int, n_samples: int, n_input_samples: int) -> int:
+    """A number of samples at the rate of the output, from those at the file's two rates."""
+    if sample_rate == info.input_sample_rate:
+        return n_input_samples
+    if sample_rate == info.sample_rate:
+        return n_samples
+    return audio.resampled_length(n_input_samples, info.input_sample_rate, sample_rate)
 
 
 def decodable(model: EuleroDec, info: StreamInfo, n_frames: int, damaged: bool) -> tuple[int, int]:

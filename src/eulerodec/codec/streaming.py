@@ -8,6 +8,7 @@ same way, block after block in constant memory, so they have the same codes as a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,11 +17,13 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from .. import audio
+from ..bitstream import LOST
 from ..errors import AudioError, BitstreamError, ConfigError
 from ..model import DecoderState, EncoderState, EnergyState, EuleroDec
 from ..nn import Clock, History, delay, frozen, prepare_weights
-from ..quantize import DEFAULT_BEAM
-from .concealment import LOST, Concealer, ConcealmentState
+from ..quantize import DEFAULT_BEAM, MAX_BEAM
+from ..settings import whole
+from .concealment import Concealer, ConcealmentState
 
 __all__ = [
     "BLOCK_FRAMES",
@@ -37,6 +40,7 @@ __all__ = [
 BLOCK_FRAMES = 64  # 0.7 s of the 24 kHz model
 LIVE_BLOCK_FRAMES = 32  # where somebody waits
 FILE_BLOCK_FRAMES = 128  # where nobody does; more gains little
+MAX_BLOCK_FRAMES = 4096
 MAX_CHANNELS = 255  # of one .eul file
 
 
@@ -101,11 +105,18 @@ class StreamEncoder:
     The codes, joined along the last axis, are those of ``Codec.encode`` on the joined chunks, bit
     for bit if ``block_frames`` is the same, and up to near ties of two codes if not.
 
-    - ``n_codebooks``: stages K of the codes
-    - ``sample_rate``: of the chunks, Hz; they are resampled to the model's
-    - ``beam``: paths of the code search
-    - ``block_frames``: frames that are computed together. Fewer give less delay
-      (:func:`buffering_s`), more are faster.
+    Args:
+        model: in eval mode.
+        n_codebooks: stages K of the codes.
+        n_channels: C, of the chunks.
+        sample_rate: of the chunks, Hz; they are resampled to the model's.
+        beam: paths of the code search, 1 to 64.
+        block_frames: frames that are computed together, 1 to 4096. Fewer give less delay
+            (:func:`buffering_s`), more are faster.
+
+    Raises:
+        ConfigError: an argument that is out of range, or weights in half precision.
+        AudioError: a sample rate that cannot be had.
 
     Weights are prepared on construction: if the model is trained on, make a new stream. Not for
     several threads at a time.
@@ -121,12 +132,13 @@ class StreamEncoder:
         beam: int = DEFAULT_BEAM,
         block_frames: int = BLOCK_FRAMES,
     ) -> None:
+        _check_precision(model)
         self.model = model
-        self.n_codebooks = n_codebooks
-        self.n_channels = _whole("n_channels", n_channels, MAX_CHANNELS)
-        self.block_frames = _whole("block_frames", block_frames, 1 << 16)
+        self.n_codebooks = whole("n_codebooks", n_codebooks, 1, model.n_codebooks)
+        self.n_channels = whole("n_channels", n_channels, 1, MAX_CHANNELS)
+        self.block_frames = whole("block_frames", block_frames, 1, MAX_BLOCK_FRAMES)
         self.sample_rate = audio.check_sample_rate(sample_rate or model.sample_rate)
-        self.beam = beam
+        self.beam = whole("beam", beam, 1, MAX_BEAM)
         with torch.inference_mode():
             self._weights = prepare_weights(model.encoder)
             # energies are foretold from what the decoder will have
@@ -156,33 +168,65 @@ class StreamEncoder:
         return audio.resampled_length(n, rate, self.model.sample_rate)
 
     def push(self, wav: ArrayLike | Tensor) -> Tensor:
-        """The next samples, float [n] or [n_channels, n], any n -> codes int64 [C, K, t], t >= 0.
+        """The next samples.
 
-        Errors: :class:`AudioError` for samples that cannot be coded; the stream is then as before.
+        Args:
+            wav: float ``[n]`` or ``[n_channels, n]``, any n.
+
+        Returns:
+            Codes int64 ``[C, K, t]``, t >= 0.
+
+        Raises:
+            AudioError: samples that cannot be coded; the stream is then as before.
         """
-        state = self._state
-        _check_open(state.ended)
+        _check_open(self._state.ended)
         x = checked_samples(wav)
         if len(x) != self.n_channels:
             raise AudioError(f"the stream has {self.n_channels} channels, the chunk has {len(x)}")
+        return self.push_checked(x)
+
+    def push_checked(self, x: NDArray[np.float32]) -> Tensor:
+        """:meth:`push` for samples ``[n_channels, n]`` that were checked already."""
+        state = self._state
         state.n_input_samples += x.shape[1]
         return self._run(state.resampler.push(x))
 
     def flush(self) -> Tensor:
-        """End the stream: the codes that are left, [C, K, t]. Then only :meth:`reset` goes on."""
+        """End the stream: the codes that are left, ``[C, K, t]``. Only :meth:`reset` goes on."""
         state = self._state
         _check_open(state.ended)
-        state.ended = True
-        end = state.clock.end = self.model.n_frames(self.n_samples)
-        codes = [self._run(state.resampler.flush(self.n_samples))]
+        end = self.model.n_frames(self.n_samples)
+        return self._end(state.resampler.flush(self.n_samples), end, end)
+
+    def encode_batch(self, recordings: Sequence[NDArray[np.float32]]) -> list[Tensor]:
+        """Recordings of any lengths, one per channel, at the model's rate, as a stream of its own.
+
+        Args:
+            recordings: ``n_channels`` arrays ``[N_i]`` that were checked already.
+
+        Returns:
+            The codes of each, int64 ``[K, T_i]``.
+        """
+        self.reset()
+        wav = np.zeros((self.n_channels, max(len(x) for x in recordings)), np.float32)
+        for row, x in zip(wav, recordings, strict=True):
+            row[: len(x)] = x
+        ends = tuple(self.model.n_frames(len(x)) for x in recordings)
+        codes = self._end(wav, max(ends), ends)
+        return [row[:, :end] for row, end in zip(codes, ends, strict=True)]
+
+    def _end(self, x: NDArray[np.float32], n_frames: int, end: int | tuple[int, ...]) -> Tensor:
+        """The codes of the last samples, and of what was left, up to ``n_frames``."""
+        state = self._state
+        state.ended, state.clock.end = True, end
+        codes = [self._run(x)]
         zeros = np.zeros((self.n_channels, state.pending.size), np.float32)
-        while state.n_frames < end:
+        while state.n_frames < n_frames:
             codes.append(self._run(zeros[:, state.pending.held :]))
         return torch.cat(codes, -1)
 
     def _run(self, x: NDArray[np.float32]) -> Tensor:
         codes = [torch.zeros(self.n_channels, self.n_codebooks, 0, dtype=torch.int64)]
-        audio.check_finite(x, "audio after resampling")
         with torch.inference_mode(), frozen(self._weights):
             codes += [self._block(block) for block in self._state.pending.push(torch.from_numpy(x))]
         return torch.cat(codes, -1)
@@ -200,7 +244,8 @@ class StreamEncoder:
         codes = model.search(z, bands, self.n_codebooks, self.beam, self._tables, state.energies)
         first = clock.start - model.encoder.look_ahead
         clock.start += self.block_frames
-        codes = _cut(codes, first, clock.end).cpu()
+        end = max(clock.end) if isinstance(clock.end, tuple) else clock.end
+        codes = _cut(codes, first, end).cpu()
         state.n_frames += codes.shape[-1]
         return codes
 
@@ -226,10 +271,11 @@ class StreamDecoder:
         sample_rate: int | None = None,
         block_frames: int = BLOCK_FRAMES,
     ) -> None:
+        _check_precision(model)
         self.model = model
-        self.n_codebooks = n_codebooks
-        self.n_channels = _whole("n_channels", n_channels, MAX_CHANNELS)
-        self.block_frames = _whole("block_frames", block_frames, 1 << 16)
+        self.n_codebooks = whole("n_codebooks", n_codebooks, 1, model.n_codebooks)
+        self.n_channels = whole("n_channels", n_channels, 1, MAX_CHANNELS)
+        self.block_frames = whole("block_frames", block_frames, 1, MAX_BLOCK_FRAMES)
         self.sample_rate = audio.check_sample_rate(sample_rate or model.sample_rate)
         with torch.inference_mode():
             self._weights = prepare_weights(model.decoder)
@@ -247,9 +293,16 @@ class StreamDecoder:
         self._state = _DecoderStreams(clock, network, pending, resampler)
 
     def push(self, codes: ArrayLike | Tensor) -> Tensor:
-        """The next codes, integers [n_channels, n_codebooks, t], any t -> float32 [C, n]; -1: lost.
+        """The next codes.
 
-        Errors: :class:`BitstreamError` for codes that do not fit; the stream is then as before.
+        Args:
+            codes: integers ``[n_channels, n_codebooks, t]``, any t; -1: lost.
+
+        Returns:
+            Audio float32 ``[C, n]``, n >= 0.
+
+        Raises:
+            BitstreamError: codes that do not fit; the stream is then as before.
         """
         state = self._state
         _check_open(state.ended)
@@ -258,12 +311,18 @@ class StreamDecoder:
         return torch.from_numpy(state.resampler.push(self._run(x)))
 
     def flush(self, n_samples: int | None = None, n_output: int | None = None) -> Tensor:
-        """End the stream: the samples that are left, [C, n]. Then only :meth:`reset` goes on.
+        """End the stream. Then only :meth:`reset` goes on.
 
-        ``n_samples``: length of the whole stream at the model's rate, by default (T - 1) * hop for
-        T frames: the second half of the last one lacks its partner, though it can be had.
-        ``n_output``: the same at the rate of the output, by default rounded up. Errors:
-        :class:`BitstreamError` for more than the frames hold.
+        Args:
+            n_samples: length of the whole stream at the model's rate, by default (T - 1) * hop for
+                T frames: the second half of the last one lacks its partner, though it can be had.
+            n_output: the same at the rate of the output, by default rounded up.
+
+        Returns:
+            The samples that are left, float32 ``[C, n]``.
+
+        Raises:
+            BitstreamError: more samples than the frames hold.
         """
         state, hop = self._state, self.model.hop_length
         _check_open(state.ended)
@@ -271,8 +330,39 @@ class StreamDecoder:
             n_samples = max(state.n_frames - 1, 0) * hop
         if n_samples > state.n_frames * hop:
             raise BitstreamError(f"{state.n_frames} frames do not hold {n_samples} samples")
-        state.ended = True
-        state.clock.end = state.n_frames
+        rest = state.resampler.push(self._end(n_samples, state.n_frames))
+        last = state.resampler.flush(
+            audio.resampled_length(n_samples, self.model.sample_rate, self.sample_rate)
+            if n_output is None
+            else n_output
+        )
+        return torch.from_numpy(np.concatenate([rest, last], 1))
+
+    def decode_batch(
+        self, codes: Sequence[Tensor], n_samples: Sequence[int]
+    ) -> list[NDArray[np.float32]]:
+        """Recordings of any lengths, one per channel, as a stream of its own.
+
+        Args:
+            codes: ``n_channels`` times int64 ``[K, T_i]``, none of them lost.
+            n_samples: of each recording at the model's rate, no more than its frames hold.
+
+        Returns:
+            The audio of each at the model's rate, ``[N_i]``.
+        """
+        self.reset()
+        ends = tuple(x.shape[-1] for x in codes)
+        padded = torch.zeros(self.n_channels, self.n_codebooks, max(ends), dtype=torch.int64)
+        for row, x in zip(padded, codes, strict=True):
+            row[:, : x.shape[-1]] = x
+        self._state.clock.end = ends
+        wav = np.concatenate([self._run(self._checked(padded)), self._end(max(n_samples), ends)], 1)
+        return [row[:n] for row, n in zip(wav, n_samples, strict=True)]
+
+    def _end(self, n_samples: int, end: int | tuple[int, ...]) -> NDArray[np.float32]:
+        """The rest of ``n_samples`` at the model's rate; ``end``: frames of the recordings."""
+        state = self._state
+        state.ended, state.clock.end = True, end
         parts = [np.zeros((self.n_channels, 0), np.float32)]
         shape = (self.n_channels, self.n_codebooks, self.block_frames)
         zeros = torch.zeros(shape, dtype=torch.int64)
@@ -280,13 +370,7 @@ class StreamDecoder:
             before = state.n_samples
             part = self._run(zeros[..., state.pending.held :])
             parts.append(part[:, : n_samples - before])
-        rest = state.resampler.push(np.concatenate(parts, 1))
-        last = state.resampler.flush(
-            audio.resampled_length(n_samples, self.model.sample_rate, self.sample_rate)
-            if n_output is None
-            else n_output
-        )
-        return torch.from_numpy(np.concatenate([rest, last], 1))
+        return np.concatenate(parts, 1)
 
     def _checked(self, codes: ArrayLike | Tensor) -> Tensor:
         x = torch.as_tensor(codes)
@@ -342,7 +426,17 @@ def file_block_frames(n_channels: int) -> int:
 
 
 def checked_samples(wav: ArrayLike | Tensor) -> NDArray[np.float32]:
-    """Samples [N] or [C, N] as float32 [C, N], or :class:`AudioError`."""
+    """The one check of samples that come from outside.
+
+    Args:
+        wav: ``[N]`` or ``[C, N]``, floats with full scale 1.
+
+    Returns:
+        The same as float32 ``[C, N]``.
+
+    Raises:
+        AudioError: another shape or type, samples that are NaN, infinite, or far too loud.
+    """
     if isinstance(wav, Tensor):
         wav = (wav.float() if wav.is_floating_point() else wav).detach().cpu().numpy()
     x = np.asarray(wav)
@@ -358,12 +452,8 @@ def checked_samples(wav: ArrayLike | Tensor) -> NDArray[np.float32]:
             f"audio [C, N] must have 1 to {MAX_CHANNELS} channels, not {x.shape[0]}"
             + (": is it transposed?" if 1 <= x.shape[1] <= MAX_CHANNELS else "")
         )
-    audio.check_finite(x, "audio")
-    with np.errstate(over="ignore"):
-        x = np.ascontiguousarray(x, dtype=np.float32)
-    audio.check_finite(x, "audio in single precision")
-    audio.check_level(x, "audio")
-    return x
+    audio.check_samples(x, "audio")
+    return np.ascontiguousarray(x, dtype=np.float32)
 
 
 def _cut(x: Tensor, first: int, end: int | None) -> Tensor:
@@ -377,7 +467,11 @@ def _check_open(ended: bool) -> None:
         raise ConfigError("the stream has ended: reset() starts a new one")
 
 
-def _whole(name: str, value: int, most: int) -> int:
-    if isinstance(value, bool) or value not in range(1, most + 1):
-        raise ConfigError(f"{name} {value!r}: allowed are 1 to {most}")
-    return int(value)
+def _check_precision(model: EuleroDec) -> None:
+    """Refuse weights of another precision: torch has no spectrum of this length in half."""
+    dtype = next(model.parameters()).dtype
+    if dtype != torch.float32:
+        raise ConfigError(
+            f"the weights are {dtype}, but the codec computes in torch.float32: call model.float()"
+            " (files of weights in half precision load as they are)"
+        )

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,13 +63,23 @@ Build = Callable[[dict[str, Any]], "EuleroDec"]
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A model in eval mode and what is known of its weights."""
+    """A model in eval mode and what is known of its weights.
+
+    Attributes:
+        model: computes in float32, however the weights are stored.
+        name: of the weights.
+        sha256: 64 hex digits, of model.safetensors.
+        about: training, data, licence.
+        card: text of README.md, empty if there is none.
+        dtypes: how each tensor is stored.
+    """
 
     model: EuleroDec
     name: str
-    sha256: str  # 64 hex digits, of model.safetensors
+    sha256: str
     about: dict[str, Any] = field(default_factory=dict)
-    card: str = ""  # text of README.md, empty if there is none
+    card: str = ""
+    dtypes: dict[str, torch.dtype] = field(default_factory=dict)
 
 
 def bundled_names() -> list[str]:
@@ -82,7 +92,8 @@ def bundled_names() -> list[str]:
 def find_weights(name_or_dir: PathLike) -> Path:
     """The directory of weights given by a path or by a bundled name.
 
-    Errors: :class:`WeightsError` that says what was looked for.
+    Raises:
+        WeightsError: saying what was looked for.
     """
     path = Path(name_or_dir)
     if path.is_dir():
@@ -141,7 +152,8 @@ def load_weights(name_or_dir: PathLike = DEFAULT_WEIGHTS, build: Build | None = 
     if card_file.is_file():
         card = _read(card_file, _MAX_CONFIG_BYTES).decode("utf-8", "replace")
     about = about if isinstance(about, dict) else {}
-    return Pretrained(model.eval(), name, sha256, about, card)
+    dtypes = {key: getattr(torch, dtype) for key, (dtype, _) in shapes.items()}
+    return Pretrained(model.eval(), name, sha256, about, card, dtypes)
 
 
 def build_network(settings: dict[str, Any]) -> EuleroDec:
@@ -183,15 +195,27 @@ def save_weights(
     about: dict[str, Any] | None = None,
     card: str = "",
     half: bool = False,
+    dtypes: Mapping[str, torch.dtype] | None = None,
 ) -> str:
-    """Write weights to ``directory`` (made if missing); returns the sha256 of the tensors.
+    """Write weights to ``directory`` (made if missing); equal tensors give an equal file.
 
-    ``half`` stores float16: half the size, rounded once and for all (the file *is* the weights).
-    Equal tensors give an equal file. Errors: ``OSError``.
+    Args:
+        directory: of the files.
+        model: whose weights are written.
+        name, about, card: see :class:`Pretrained`.
+        half: store float16: half the size, rounded once and for all (the file *is* the weights).
+        dtypes: how tensors were stored, see :class:`Pretrained`: those that lose nothing by it are
+            stored so again, so weights that did not change keep their hash.
+
+    Returns:
+        The sha256 of the tensors' file.
+
+    Raises:
+        OSError: the files cannot be written.
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    data = _to_bytes(model, half)
+    data = _to_bytes(model, half, dtypes or {})
     sha256 = hashlib.sha256(data).hexdigest()
     head: dict[str, Any] = {"format": WEIGHTS_FORMAT, "name": name, "weights_sha256": sha256}
     fields = head | model.config.to_dict() | ({"about": about} if about else {})
@@ -204,16 +228,20 @@ def save_weights(
 
 
 def weights_hash(model: EuleroDec) -> str:
-    """The sha256 that :func:`save` would give, 64 hex digits."""
-    return hashlib.sha256(_to_bytes(model)).hexdigest()
+    """The sha256 that :func:`save_weights` would give, 64 hex digits."""
+    return hashlib.sha256(_to_bytes(model, False, {})).hexdigest()
 
 
-def _to_bytes(model: EuleroDec, half: bool = False) -> bytes:
+def _to_bytes(model: EuleroDec, half: bool, dtypes: Mapping[str, torch.dtype]) -> bytes:
     from safetensors.torch import save as to_bytes
 
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()}
     if half:
         tensors = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
+    for key in tensors.keys() & dtypes.keys():
+        stored = tensors[key].to(dtypes[key])
+        if stored.to(tensors[key].dtype).equal(tensors[key]):
+            tensors[key] = stored
     return to_bytes(tensors)
 
 

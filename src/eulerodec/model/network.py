@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..errors import AudioError, BitstreamError
 from ..nn import STFT
 from ..quantize import DEFAULT_BEAM, QuantizerOutput, ResidualVQ, SearchTables
 from .config import ModelConfig
@@ -167,7 +168,7 @@ class EuleroDec(nn.Module):
             n_codebooks: stages K (each 11 bit per frame); all by default.
             beam: paths of the residual search; more is slower and a little better.
         """
-        spec = self.stft.analysis(wav[:, 0])
+        spec = self._analysis(wav)
         if spec.shape[-1] == 0:
             z = spec.new_zeros(len(spec), 2 * self.config.latent_dim, 0)
         else:
@@ -177,12 +178,26 @@ class EuleroDec(nn.Module):
     @torch.no_grad()
     def decode(self, codes: Tensor, n_samples: int) -> Tensor:
         """Codes int64 ``[B, K, T]`` (K from 1 to n_codebooks) -> waveform ``[B, 1, n_samples]``."""
+        if codes.ndim != 3 or codes.is_floating_point():
+            raise BitstreamError(f"codes must be integers [B, K, T], not {list(codes.shape)}")
+        if codes.numel() and not -1 <= int(codes.min()) <= int(codes.max()) < self.codebook_size:
+            raise BitstreamError(f"a code lies outside 0 to {self.codebook_size - 1} (or -1: lost)")
+        codes = codes.long()
         # a stream that was cut has no last, half empty frame
         short = max(0, self.n_frames(n_samples) - codes.shape[-1])
         latents = self.look_up(F.pad(codes, (0, short), value=-1))
         stages = torch.full((len(codes),), codes.shape[1], device=codes.device)
         spec = self.decoder(latents.z, self.band_energies(latents), stages)
         return self.stft.synthesis(spec, n_samples)[:, None]
+
+    def _analysis(self, wav: Tensor) -> Tensor:
+        """Waveform ``[B, 1, N]`` -> planar STFT ``[B, 2F, T]``."""
+        if wav.ndim != 3 or wav.shape[1] != 1:
+            raise AudioError(
+                f"the network takes audio [B, 1, N], not {list(wav.shape)}: channels are items of"
+                " the batch"
+            )
+        return self.stft.analysis(wav[:, 0])
 
     def measure(self, spec: Tensor) -> Tensor | None:
         """Log energies ``[B, bands, T]`` of a planar STFT; None without energy stages."""
@@ -319,7 +334,7 @@ class EuleroDec(nn.Module):
             n_codebooks: int ``[B]``, stages for each item; all by default.
             quantize: False passes the latents unquantised (an upper bound).
         """
-        spec = self.stft.analysis(wav[:, 0])
+        spec = self._analysis(wav)
         transformed, shift = self.encoder.paths(spec)
         z = transformed + shift
         bands = self.measure(spec)

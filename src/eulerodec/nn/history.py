@@ -41,10 +41,10 @@ class History:
 @dataclass
 class Clock:
     """Where a stream is: ``start`` is the first frame of the block that goes in, ``end`` the number
-    of frames of the recording once it is known."""
+    of frames of the recording once it is known, one for each item of a batch if they differ."""
 
     start: int = 0
-    end: int | None = None
+    end: int | tuple[int, ...] | None = None
 
 
 def context(x: Tensor, left: int, right: int, past: History | None, dim: int = -1) -> Tensor:
@@ -71,16 +71,19 @@ def delay(x: Tensor, frames: int, past: History | None) -> Tensor:
 def clip(x: Tensor, late: int, clock: Clock | None) -> Tensor:
     """Zero in the frames of ``x`` that are before the start or after the end of the recording.
 
-    ``x`` is late by ``late`` frames.  A layer reaches a little beyond both ends, but a whole
-    recording has nothing there, and zeros is what the next layer must find.
+    ``x`` ``[B, C, T]`` is late by ``late`` frames.  A layer reaches a bit beyond both ends, but a
+    whole recording has nothing there, and zeros is what the next layer must find.
     """
     if clock is None:
         return x
-    first, count = clock.start - late, x.shape[-1]
-    if first >= 0 and (clock.end is None or first + count <= clock.end):
+    first, count, end = clock.start - late, x.shape[-1], clock.end
+    nearest = min(end) if isinstance(end, tuple) else end
+    if first >= 0 and (nearest is None or first + count <= nearest):
         return x
     index = torch.arange(first, first + count, device=x.device)
     inside = index >= 0
-    if clock.end is not None:
-        inside &= index < clock.end
+    if isinstance(end, tuple):
+        inside = inside & (index < torch.tensor(end, device=x.device)[:, None, None])
+    elif end is not None:
+        inside &= index < end
     return torch.where(inside, x, 0.0)

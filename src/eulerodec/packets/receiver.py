@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..bitstream import LOST
 from ..codec import Codec
-from ..codec.concealment import LOST
 from ..codec.streaming import LIVE_BLOCK_FRAMES
 from ..errors import ConfigError, PacketError
 from .jitter import JitterBuffer, ReceiverStats

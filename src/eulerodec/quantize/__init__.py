@@ -1,10 +1,11 @@
 """Residual vector quantisation of complex latents on their real view R^2D."""
 
 from .rvq import QuantizerOutput, ResidualVQ, cluster_means, perplexity
-from .search import DEFAULT_BEAM, SearchTables, beam_search, nearest, search_tables
+from .search import DEFAULT_BEAM, MAX_BEAM, SearchTables, beam_search, nearest, search_tables
 
 __all__ = [
     "DEFAULT_BEAM",
+    "MAX_BEAM",
     "QuantizerOutput",
     "ResidualVQ",
     "SearchTables",

@@ -14,7 +14,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from .search import SearchTables, beam_search, nearest, search_tables
+from ..settings import whole
+from .search import MAX_BEAM, SearchTables, beam_search, nearest, search_tables
 
 __all__ = ["QuantizerOutput", "ResidualVQ", "cluster_means", "perplexity"]
 
@@ -92,6 +93,7 @@ class ResidualVQ(nn.Module):
         ``tables``: :meth:`tables`, if they are at hand; ``restarts``: see :func:`beam_search`.
         """
         stages = self._check_stages(self.n_codebooks if n_codebooks is None else n_codebooks)
+        beam = whole("beam", beam, 1, MAX_BEAM)
         batch, dim, frames = z.shape
         if frames == 0:
             return torch.zeros(batch, stages, 0, dtype=torch.int64, device=z.device)

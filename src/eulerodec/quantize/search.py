@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from ..nn import better_dilated
 
-__all__ = ["DEFAULT_BEAM", "SearchTables", "beam_search", "nearest", "search_tables"]
+__all__ = ["DEFAULT_BEAM", "MAX_BEAM", "SearchTables", "beam_search", "nearest", "search_tables"]
 
 #: Code vectors, transposed ``[K, D, size]``, and their squared lengths ``[K, size]``.
 SearchTables = tuple[Tensor, Tensor]
@@ -23,6 +23,7 @@ SearchTables = tuple[Tensor, Tensor]
 # A few paths gain most of what many would (docs/experiments.md: four gain 0.5 dB, sixteen 0.7);
 # three keep encoder and search within 1.2 GMAC per second of audio.
 DEFAULT_BEAM = 3
+MAX_BEAM = 64  # far more than pays
 
 
 def nearest(x: Tensor, codebook: Tensor) -> Tensor:

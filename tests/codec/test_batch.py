@@ -1,0 +1,97 @@
+"""Many recordings at once are the same as one by one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from helpers.cli import flip, speech
+
+from eulerodec import Codec, Encoded
+from eulerodec.codec.selftest import CODE_TOLERANCE
+from eulerodec.codec.streaming import StreamEncoder
+from eulerodec.errors import AudioError, BitstreamError, ConfigError
+
+LENGTHS = (0, 1, 263, 264, 265, 5000, 12_000, 16_896, 16_897, 40_000)
+
+
+def recordings(rate: int) -> list[np.ndarray]:
+    """Mono and stereo, the longest not last."""
+    rng = np.random.default_rng(0)
+    found = [
+        speech(n, rate, 1 + n % 2) + 0.01 * rng.standard_normal((1 + n % 2, n)) for n in LENGTHS
+    ]
+    return [x.astype(np.float32) for x in found[::-1]]
+
+
+@pytest.mark.parametrize("rate", [24_000, 16_000])
+def test_equal_to_one_by_one(codec: Codec, rate):
+    wavs = recordings(rate)
+    batch = codec.encode_batch(wavs, rate, bitrate_kbps=7)
+    for wav, got in zip(wavs, batch, strict=True):
+        alone = codec.encode(wav, rate, bitrate_kbps=7)
+        assert got.info == alone.info and got.codes.shape == alone.codes.shape
+        # where two codes are equally near, the rounding of another batch may take the other
+        differ = int((got.codes != alone.codes).sum())
+        assert differ <= CODE_TOLERANCE * max(alone.codes.numel(), 1)
+    for item, sound in zip(batch, codec.decode_batch(batch), strict=True):
+        alone = codec.decode(item)
+        assert sound.shape == alone.shape
+        torch.testing.assert_close(sound, alone, rtol=0, atol=1e-5)
+    at_8k = codec.decode_batch(batch, 8_000)
+    for item, sound in zip(batch, at_8k, strict=True):
+        torch.testing.assert_close(sound, codec.decode(item, 8_000), rtol=0, atol=1e-5)
+
+
+def test_what_follows_an_end_in_the_batch_does_not_matter(codec: Codec):
+    """Zeros or a loud sound in the other rows of the batch: the very same codes and audio."""
+    short, rest = speech(7000)[0], speech(30_000)[0]
+    batches = [codec.encode_batch([short, x], 24_000) for x in (rest, 0 * rest)]
+    assert torch.equal(batches[0][0].codes, batches[1][0].codes)
+    sounds = [codec.decode_batch(batch)[0] for batch in batches]
+    assert torch.equal(*sounds)
+
+
+def test_the_network_runs_on_several_at_once(codec: Codec, monkeypatch):
+    seen = []
+    block = StreamEncoder._block
+
+    def watched(self, x):
+        seen.append(len(x))
+        return block(self, x)
+
+    monkeypatch.setattr(StreamEncoder, "_block", watched)
+    codec.encode_batch([speech(24_000)[0]] * 8, 24_000)
+    assert seen == [8] * len(seen) and len(seen) <= 4
+
+
+def test_mixed_rates_damage_and_parts(codec: Codec, stream: bytes, tmp_path):
+    path = tmp_path / "a.eul"
+    path.write_bytes(stream)
+    items = [
+        codec.encode(speech(5000), 24_000, bitrate_kbps=2),
+        Encoded.from_bytes(flip(stream), recover=True),
+        codec.encode(speech(9000, 16_000, 2), 16_000, bitrate_kbps=6),
+        Encoded.open(path, start_s=1, stop_s=2),
+        codec.encode(speech(7000), 24_000, bitrate_kbps=2),
+    ]
+    for item, sound in zip(items, codec.decode_batch(items), strict=True):
+        torch.testing.assert_close(sound, codec.decode(item), rtol=0, atol=1e-5)
+
+
+def test_nothing_is_a_batch_too(codec: Codec):
+    assert codec.encode_batch([], 24_000) == [] and codec.decode_batch([]) == []
+
+
+def test_errors(codec: Codec):
+    bad = speech(100)
+    bad[0, 3] = np.nan
+    with pytest.raises(AudioError, match="recording 1: audio: 1 sample is NaN or infinite"):
+        codec.encode_batch([speech(100), bad], 24_000)
+    with pytest.raises(ConfigError, match="beam"):
+        codec.encode_batch([speech(100)], 24_000, beam=0)
+    with pytest.raises(ConfigError, match="kbps"):
+        codec.encode_batch([speech(100)], 24_000, bitrate_kbps=99)
+    short = codec.encode(speech(2000), 24_000)
+    with pytest.raises(BitstreamError, match="frames"):
+        codec.decode_batch([Encoded(short.codes[..., :-2], short.info)])
