@@ -12,6 +12,11 @@ docs/research/planes_format.md specifies it. Nothing in `eulerodec` uses it yet.
     ragged.py        residual search with a depth of its own for each frame
     packet_coder.py  latents and band energies <-> bytes: all of the above
     fit.py           the tables, from energies and codes of training audio
+    material.py      what the fit sees: frames of all training audio, and synthetic sounds
+    decoder.py       the network's decoder, told the stages and energies of every frame
+    recipe.py        fit and training, from one end to the other
+    codec.py         recordings to packets of an exact rate, and back
+    fitted/          tables, codebooks and decoder that were made so; `python -m research.planes`
 
 Each imports from those above it only; the container needs numpy alone.
 
