@@ -34,7 +34,7 @@ def test_the_mutator_starts_from_sound_files():
         assert packet(last[1], int.from_bytes(last[2:5], "big"), last[11:]) == last
 
 
-@settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=700, deadline=None, suppress_health_check=list(HealthCheck))
 @given(which=st.sampled_from(range(len(SEEDS))), seed=st.integers(0, 2**32))
 def test_mutated_files(which, seed):
     check_stream(mutate_stream(SEEDS[which], random.Random(seed)), seed)
