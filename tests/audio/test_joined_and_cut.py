@@ -74,8 +74,9 @@ def test_a_wav_of_a_pipe_saved_as_a_file(claimed):
 
 def test_a_header_that_claims_too_much():
     data = wav(SAMPLES)[:-1001]
-    with pytest.raises(AudioError, match=r"144000 bytes, 142999 of them.*recover=True"):
+    with pytest.raises(AudioError, match="144000 bytes, 142999 of them") as caught:
         read(data)
+    assert caught.value.recoverable
     with pytest.warns(AudioWarning, match="142999 of them are there"):
         got = read(data, recover=True)
     assert np.array_equal(got[0], INTEGERS[:71_499] / np.float32(32768))
@@ -163,8 +164,9 @@ def test_cut_files(kind, subtype, share):
     data = coded(kind, x, subtype=subtype)
     cut = data[: int(share * len(data))]
     whole = read(data)
-    with pytest.raises(AudioError, match=r"cut short.*recover=True"):
+    with pytest.raises(AudioError, match="cut short") as caught:
         read(cut)
+    assert caught.value.recoverable
     with pytest.warns(AudioWarning, match="cut short"):
         got = read(cut, recover=True)
     n = got.shape[1]

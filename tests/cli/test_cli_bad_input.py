@@ -151,7 +151,7 @@ def test_full_disk_keeps_the_old_file(w):
         (["rate", "a.eul", "--bitrate", "1"], "Missing option '-o'"),
         (["encode", "a.wav", "-o", "b.eul", "--bitrate", "high"], "high"),
         (["encode", "a.wav", "-o", "b.eul", "--threads", "0"], "threads"),
-        (["play"], "No such command 'play'"),
+        (["sing"], "No such command 'sing'"),
         (["encode", "a.wav", "-o", "a.wav"], "overwrite the input"),
         (["encode", "in", "-o", "-"], "folder"),
         (["encode", "a.wav", "-", "-o", "out"], "only input"),

@@ -29,6 +29,7 @@ from .entropy_tables import entropy_tables
 from .evaluate import evaluate
 from .info import info
 from .pack import pack
+from .play import play
 from .rate import rate
 from .train import train
 
@@ -54,7 +55,7 @@ def cli(ctx: click.Context) -> None:
 
 
 for _command in (
-    encode, decode, info, demo, doctor, train, pack, cut, concat, rate, evaluate, codebooks,
+    encode, decode, play, info, demo, doctor, train, pack, cut, concat, rate, evaluate, codebooks,
     entropy_tables,
 ):  # fmt: skip
     cli.add_command(_command)
