@@ -5,16 +5,14 @@ from __future__ import annotations
 import dataclasses
 import io
 import os
-import struct
 import subprocess
 import sys
 import threading
 
 import numpy as np
 import pytest
-import soundfile
 import torch
-from helpers.cli import put, speech
+from helpers.cli import live_wav, put, speech
 from helpers.models import HOP, TINY, agree, build, latents, noise
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -318,47 +316,6 @@ def test_info_tells_the_latency(codec):
 # --- files and pipes
 
 
-def live_wav(x: np.ndarray, size: int) -> bytes:
-    """16-bit mono WAV with a data size as programs write into pipes."""
-    data = np.round(x * 32767).astype("<i2").T.tobytes()
-    form = struct.pack("<IHHIIHH", 16, 1, x.shape[0], 24_000, 48_000 * x.shape[0], 2, 16)
-    return (
-        b"RIFF\xff\xff\xff\xffWAVEfmt " + form + b"LIST" + struct.pack("<I", 3) + b"abc\0"
-        b"data" + struct.pack("<I", size) + data
-    )  # fmt: skip
-
-
-def as_stdin(monkeypatch, raw) -> None:
-    monkeypatch.setattr(sys, "stdin", type("Stdin", (), {"buffer": raw}))
-
-
-@pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0x7FFFF000])
-def test_wav_of_unknown_length_in_a_pipe(monkeypatch, size):
-    x = speech(3000, channels=2)
-    as_stdin(monkeypatch, io.BytesIO(live_wav(x, size)))
-    with audio.open_reader("-") as source:
-        assert (source.n_channels, source.n_samples) == (2, None)
-        got = np.concatenate(list(source.blocks(999)), 1)
-    assert np.array_equal(got, (np.round(x * 32767) / 32768).astype(np.float32))
-
-
-def test_wav_of_known_length_in_a_pipe(monkeypatch):
-    data = live_wav(speech(3000), 6000)
-    as_stdin(monkeypatch, io.BytesIO(data + b"LIST\x04\0\0\0abcd"))
-    assert audio.read("-")[0].shape == (1, 3000)
-    as_stdin(monkeypatch, io.BytesIO(data[:-1000]))
-    with pytest.raises(AudioError, match="cut short: its samples take 6000 bytes, 5000"):
-        audio.read("-")
-
-
-def test_other_formats_in_a_pipe(monkeypatch, tmp_path):
-    soundfile.write(tmp_path / "a.flac", speech(5000).T, 24_000)
-    expected = audio.read(tmp_path / "a.flac")[0]
-    with open(tmp_path / "a.flac", "rb") as raw:
-        as_stdin(monkeypatch, raw)
-        assert np.array_equal(audio.read("-")[0], expected)
-
-
 @pytest.mark.usefixtures("here")
 def test_a_pipe_is_live(weights, codec: Codec):
     """Half of a stream goes in and stays open: packets and audio come out all the same."""
@@ -408,29 +365,6 @@ def test_a_live_stream_can_be_read_up_to_its_last_packet(codec: Codec):
     assert codes.shape[-1] >= 48_000 // HOP - BLOCK_FRAMES - 16 - codec.model.encoder.look_ahead
     whole = codec.encode(speech(48_000), 24_000).codes
     assert np.array_equal(codes, whole[..., : codes.shape[-1]].numpy())
-
-
-@pytest.mark.usefixtures("here")
-@pytest.mark.parametrize("kind", ["wav", "flac", "ogg"])
-def test_blocks_of_a_file_are_the_file(kind):
-    soundfile.write(f"a.{kind}", speech(50_000, channels=2).T, 24_000)
-    whole, _ = audio.read(f"a.{kind}")
-    with audio.open_reader(f"a.{kind}") as source:
-        assert (source.sample_rate, source.n_channels, source.n_samples) == (24_000, 2, 50_000)
-        assert np.array_equal(np.concatenate(list(source.blocks(999)), 1), whole)
-
-
-@pytest.mark.usefixtures("here")
-@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
-@pytest.mark.parametrize("channels", [1, 3])
-def test_wav_in_a_pipe_is_read_as_libsndfile_reads_it(subtype, channels, monkeypatch):
-    kind = "WAVEX" if channels > 2 else "WAV"
-    soundfile.write("a.wav", speech(5000, channels=channels).T, 44_100, subtype, format=kind)
-    expected, _ = soundfile.read("a.wav", dtype="float32", always_2d=True)
-    with open("a.wav", "rb") as raw:
-        as_stdin(monkeypatch, raw)
-        got, rate = audio.read("-")
-    assert rate == 44_100 and np.array_equal(got, expected.T)
 
 
 @pytest.mark.usefixtures("here")

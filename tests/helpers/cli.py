@@ -23,6 +23,16 @@ def speech(n: int = 12_000, rate: int = 24_000, channels: int = 1) -> np.ndarray
     return np.stack(rows).astype(np.float32)
 
 
+def live_wav(x: np.ndarray, size: int) -> bytes:
+    """16-bit mono WAV with a data size as programs write into pipes."""
+    data = np.round(x * 32767).astype("<i2").T.tobytes()
+    form = struct.pack("<IHHIIHH", 16, 1, x.shape[0], 24_000, 48_000 * x.shape[0], 2, 16)
+    return (
+        b"RIFF\xff\xff\xff\xffWAVEfmt " + form + b"LIST" + struct.pack("<I", 3) + b"abc\0"
+        b"data" + struct.pack("<I", size) + data
+    )  # fmt: skip
+
+
 def put(path: str, n: int = 12_000, rate: int = 24_000, channels: int = 1) -> None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     audio.write(path, speech(n, rate, channels), rate)
