@@ -123,7 +123,7 @@ def block_option(command: Callable[..., Any]) -> Callable[..., Any]:
         "--block-frames",
         type=int,
         metavar="N",
-        help="Frames of 11 ms computed together: fewer for less delay, more for speed. "
+        help="Frames of 11 ms to compute together: fewer for less delay, more for speed. "
         "By default 128 for files and 32 for live input and pipes of codes.",
     )(command)
 
@@ -180,7 +180,7 @@ def tables_option(command: Any) -> Any:
         metavar="DIR",
         expose_value=False,
         callback=_load_tables,
-        help="Weights with the tables of an entropy coded file, if they are not bundled.",
+        help="Weights whose tables an entropy-coded file needs, if they are not bundled.",
     )(command)
 
 

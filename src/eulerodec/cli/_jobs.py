@@ -77,16 +77,14 @@ class Job:
 def many_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """``--jobs`` and ``--skip-existing``."""
     for option in (
-        click.option(
-            "--skip-existing", is_flag=True, help="Leave out files whose output is there already."
-        ),
+        click.option("--skip-existing", is_flag=True, help="Skip files whose output exists."),
         click.option(
             "--jobs",
             type=click.IntRange(1),
             default=1,
             show_default=True,
             metavar="N",
-            help="Processes that work on several files; they share the CPU threads.",
+            help="Files to work on at a time, in processes that share the CPU threads.",
         ),
     ):
         command = option(command)

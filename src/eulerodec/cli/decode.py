@@ -22,15 +22,17 @@ from ._times import Seconds
     "-o",
     "--output",
     metavar="OUT",
-    help="File, folder for several inputs, or -. By default IN with the ending .wav.",
+    help="File, folder for several inputs, or -. Default: IN, ending in .wav.",
 )
 @click.option("--sample-rate", type=int, metavar="HZ", help="Output rate; the input's by default.")
-@click.option("--bitrate", type=float, help="Use only so many kbps of each channel of the file.")
+@click.option(
+    "--bitrate", type=float, help="Decode only this part of the bitrate, kbps per channel."
+)
 @click.option("--float", "as_float", is_flag=True, help="32-bit float samples, not 16-bit.")
-@click.option("--from", "start", type=Seconds(), help="Only from here: seconds or H:MM:SS.")
-@click.option("--to", "stop", type=Seconds(), help="Only up to here; the end by default.")
+@click.option("--from", "start", type=Seconds(), help="Start: seconds or H:MM:SS.")
+@click.option("--to", "stop", type=Seconds(), help="Stop: seconds or H:MM:SS.")
 @click.option("--apply-gain", is_flag=True, help="Apply the gain in the header of the file.")
-@click.option("--recover", is_flag=True, help="Decode what can be read of a damaged file.")
+@click.option("--recover", is_flag=True, help="Decode whatever a damaged file still holds.")
 @many_options
 @block_option
 @weights_options
@@ -57,11 +59,11 @@ def decode(
 ) -> None:
     """Decode .eul files to WAV files, or FLAC if OUT ends in .flac.
 
-    IN is an .eul file, a folder (searched, its tree is kept), or - for standard input. The output
-    has exactly the length and the sample rate of the audio that was encoded.
+    IN is an .eul file, a folder (searched; subfolders are kept), or - for standard input. The
+    output has exactly the length and the sample rate of the audio that was encoded.
 
-    With --from or --to only what is needed of a file is read and decoded; the samples are those of
-    the whole.
+    With --from or --to only the necessary part of a file is read and decoded; its samples are those
+    of the whole file.
     """
     if as_json and output is not None and is_pipe(output):
         raise ConfigError("--json and -o - both need standard output")

@@ -9,7 +9,7 @@ from ._common import print_json
 
 @click.command()
 @click.argument("file", metavar="[FILE]", required=False)
-@click.option("--out", default="demo_out", show_default=True, metavar="DIR", help="Results.")
+@click.option("--out", default="demo_out", show_default=True, metavar="DIR", help="Output folder.")
 @click.option("--weights", metavar="DIR", help="Directory or name of weights; bundled by default.")
 @click.option("--json", "as_json", is_flag=True, help="The table as JSON.")
 def demo(file: str | None, out: str, weights: str | None, as_json: bool) -> None:

@@ -14,7 +14,7 @@ from ._common import print_json, weights_options
 @click.option(
     "--write-golden",
     is_flag=True,
-    help="Instead make the golden files of the weights in --weights DIR.",
+    help="Write the golden files of --weights DIR instead.",
 )
 @click.pass_context
 def doctor(

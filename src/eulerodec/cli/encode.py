@@ -20,7 +20,7 @@ from ._progress import FileProgress
     "-o",
     "--output",
     metavar="OUT",
-    help="File, folder for several inputs, or -. By default IN with the ending .eul.",
+    help="File, folder for several inputs, or -. Default: IN, ending in .eul.",
 )
 @click.option(
     "--bitrate",
@@ -33,8 +33,8 @@ from ._progress import FileProgress
     "--beam",
     type=int,
     metavar="N",
-    help="Paths of the code search, 3 by default: more is slower and a little better; with 1, a "
-    "file cut to fewer stages is the same as one encoded with so many.",
+    help="Paths of the code search, 3 by default: more is slower and a little better. With 1, "
+    "lowering the rate of a file gives the file encoded at that rate.",
 )
 @click.option(
     "--packet-frames",
@@ -46,17 +46,17 @@ from ._progress import FileProgress
 @click.option(
     "--entropy",
     is_flag=True,
-    help="Smaller files with the same codes; the size then depends on the audio.",
+    help="Pack the same codes into fewer bytes; the size then depends on the audio.",
 )
-@click.option("--title", default="", metavar="TEXT", help="Title in the header.")
+@click.option("--title", default="", metavar="TEXT", help="Title to store in the header.")
 @click.option(
     "--gain",
     type=float,
     default=0.0,
     metavar="DB",
-    help="Gain in the header, for players; `decode --apply-gain` applies it.",
+    help="Gain to store in the header, for players and `decode --apply-gain`.",
 )
-@click.option("--recover", is_flag=True, help="Code what is there of a damaged or cut recording.")
+@click.option("--recover", is_flag=True, help="Encode whatever a damaged recording still holds.")
 @many_options
 @block_option
 @weights_options
@@ -84,7 +84,7 @@ def encode(
     """Encode audio files to .eul files.
 
     IN is audio of any rate and channel count (WAV, FLAC, Ogg, MP3, AIFF; with PyAV or ffmpeg also
-    M4A, MP4 and WebM), a folder (searched, its tree is kept), or - for standard input. WAV in a
+    M4A, MP4 and WebM), a folder (searched; subfolders are kept), or - for standard input. WAV in a
     pipe is encoded as it arrives. Title and comment are carried over.
     """
     from ..bitstream import Metadata

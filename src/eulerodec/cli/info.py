@@ -18,7 +18,7 @@ from ._common import load_weights_tables, open_stream, print_json
 @click.option(
     "--weights",
     metavar="DIR",
-    help="Weights to describe, or with the tables of an entropy coded FILE.eul.",
+    help="Weights to describe, or whose tables an entropy-coded FILE.eul needs.",
 )
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
 @click.pass_context

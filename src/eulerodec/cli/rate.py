@@ -26,8 +26,8 @@ def rate(
     """Lower the bitrate of .eul files by dropping stages.
 
     Nothing is encoded again. From 12 to 6 kbps the result is the file that encoding at 6 would have
-    made; at other rates it is nearly as good. IN is an .eul file, a folder (searched, its tree is
-    kept), or - for standard input.
+    made; at other rates it is nearly as good. IN is an .eul file, a folder (searched; subfolders
+    are kept), or - for standard input.
     """
     from .. import bitstream
     from ..codec.rates import kbps_per_stage, stages_for
