@@ -19,7 +19,7 @@ from bitstream_samples import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eulerodec.bitstream import EulReader, drop_stages, dumps, loads, read, reader
+from eulerodec.bitstream import LOST, EulReader, drop_stages, dumps, loads, read, reader
 from eulerodec.errors import BitstreamError
 
 FRAME_S = 264 / 24_000
@@ -126,7 +126,7 @@ def test_every_flipped_bit_is_found_and_placed(live):
         assert len(file.damage) == 1
         expected = codes.copy()
         if hit < len(offsets) - 1:  # a data packet
-            expected[:, :, hit * 4 : hit * 4 + 4] = 0
+            expected[:, :, hit * 4 : hit * 4 + 4] = LOST
             assert file.damage[0].kind == "corrupt"
             assert (file.damage[0].start_frame, file.damage[0].n_frames) == (hit * 4, 4)
         else:
@@ -139,7 +139,7 @@ def test_lost_packets_are_marked_and_time_is_kept():
     at = packet_offsets(data)
     file = read(data[: at[1]] + data[at[3] :], recover=True)  # packets 1 and 2 are missing
     assert np.array_equal(file.codes[:, :, 12:], codes[:, :, 12:])
-    assert not file.codes[:, :, 4:12].any()
+    assert (file.codes[:, :, 4:12] == LOST).all()
     assert file.damage[0].kind == "missing"
     assert "packets 1 to 2 (0.04 s to 0.13 s): missing" in file.damage[0].message
     eul = EulReader(io.BytesIO(data[: at[1]] + data[at[3] :]), recover=True)
@@ -172,7 +172,7 @@ def test_packets_in_the_wrong_order():
     with pytest.raises(BitstreamError, match=r"packet 1 .* is damaged: packet 2 stands in"):
         loads(swapped)
     file = read(swapped, recover=True)  # too late for packet 1, and packet 2 is kept
-    codes[:, :, 4:8] = 0
+    codes[:, :, 4:8] = LOST
     assert np.array_equal(file.codes, codes)
     assert [damage.kind for damage in file.damage] == ["missing", "corrupt"]
 
@@ -302,7 +302,7 @@ def test_every_second_packet_lost():
     at = packet_offsets(data)
     half = b"".join(data[at[i] : at[i + 1]] for i in range(0, len(at) - 1, 2))
     file = read(data[: at[0]] + half + data[at[-1] :], recover=True)
-    codes.reshape(1, 3, -1)[:, :, [i for i in range(1201) if i // 4 % 2]] = 0
+    codes.reshape(1, 3, -1)[:, :, [i for i in range(1201) if i // 4 % 2]] = LOST
     assert np.array_equal(file.codes, codes)
     assert len(file.damage) == 150
 
