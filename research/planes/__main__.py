@@ -68,7 +68,7 @@ def _score(clips: Sequence[str], folder: Path, limit: int) -> None:
 
     def add(name: str, kbps: float, x: np.ndarray, y: np.ndarray) -> None:
         low = [audio.resample(v[None], 24_000, 16_000)[0] for v in (x, y)]
-        marks = (kbps, si_sdr(x, y), pesq(16_000, *low, "wb"), stoi(x, y, 24_000))
+        marks = (kbps, si_sdr(x, y), pesq(16_000, low[0], low[1], "wb"), stoi(x, y, 24_000))
         rows.setdefault(name, []).append(marks)
 
     found = [clip for source in clips for clip in find_clips(source)[0]]

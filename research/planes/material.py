@@ -88,7 +88,7 @@ class Frames:
     def samples(self, start: tuple[int, int]) -> Floats:
         """Audio that the frames of a packet make by themselves, [(PACKET - 1) * hop]."""
         n = (PACKET - 1) * self._hop
-        return self.audio[start[1] : start[1] + n].astype(np.float32) / 32768
+        return self.audio[start[1] : start[1] + n].astype(np.float32) / np.float32(32768)
 
 
 def held_out_by(part: Part, patterns: Sequence[str]) -> bool:

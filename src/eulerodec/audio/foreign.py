@@ -168,7 +168,7 @@ class _PyAvReader(_ForeignReader):
                         done_s += out.samples / out.sample_rate
                         yield out
                 yield from resampler.resample(None)
-            except (av.FFmpegError, ValueError) as error:
+            except (av.error.FFmpegError, ValueError) as error:
                 reason = getattr(error, "strerror", None) or str(error)
                 self._report.missing(f"damaged behind {done_s:.2f} s: {reason}")
 
@@ -180,7 +180,7 @@ class _PyAvReader(_ForeignReader):
         window: Any = Window(self._source, Part(0, size))
         try:
             container = av.open(window, metadata_errors="replace")
-        except (av.FFmpegError, ValueError) as error:
+        except (av.error.FFmpegError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise self._unreadable(reason) from error
         with container:

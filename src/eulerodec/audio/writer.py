@@ -153,9 +153,10 @@ class _FlacWriter:
 
         self.n_samples = self.n_clipped = 0
         self._name, self._sink = name, _SoundSink(sink)
+        file: Any = self._sink  # an object of ours, which soundfile's types do not foresee
         try:
             self._sound = soundfile.SoundFile(
-                self._sink, "w", sample_rate, n_channels, "PCM_16", format="FLAC"
+                file, "w", sample_rate, n_channels, "PCM_16", format="FLAC"
             )
         except (soundfile.LibsndfileError, ValueError) as error:
             self._sink.check()
