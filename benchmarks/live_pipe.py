@@ -154,7 +154,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     delay = 1000 * delays(taken, pipe.events)
     frame_ms = 1000 / codec.model.frame_rate
     promise = {
-        "latency_ms": codec.model.latency_ms,
+        "latency_ms": 1000 * codec.model.latency_s,
         "buffering_ms": 1000 * buffering_s(codec.model, args.block_frames),
         "packet_ms": (args.packet_frames - 1) * frame_ms,
     }

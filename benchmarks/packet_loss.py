@@ -63,7 +63,7 @@ def silence(latents: Latents, lost: list[bool], _state: ConcealmentState) -> Lat
     kept = ~torch.tensor(lost)
     return Latents(
         latents.z * kept,
-        [x * kept for x in latents.before],
+        [x * kept for x in latents.prefixes],
         [x * kept for x in latents.vectors],
     )
 

@@ -84,7 +84,7 @@ def own_macs(model: EuleroDec, wav: Tensor, stages: int, beam: int) -> dict[str,
     """MACs of each part for ``wav [1, 1, N]``."""
     with torch.inference_mode():
         spec = model.stft.analysis(wav[:, 0])
-        z, bands = model.encoder(spec), model.measure(spec)
+        z, bands = model.encoder(spec), model.band_energies(spec)
         codes = model.search(z, bands, stages, beam)
     return {
         "encoder": count_macs(lambda: model.encoder(spec)),

@@ -73,10 +73,10 @@ def equivariance_error(
     """
 
     def code(spec: Tensor) -> Tensor:
-        z, bands = model.encoder(spec), model.measure(spec)
+        z, bands = model.encoder(spec), model.band_energies(spec)
         if n_codebooks is not None:
-            latents = model.look_up(model.search(z, bands, n_codebooks, beam=1))
-            z, bands = latents.z, model.band_energies(latents)
+            latents = model.dequantize(model.search(z, bands, n_codebooks, beam=1))
+            z, bands = latents.z, model.decode_bands(latents)
         return model.decoder(z, bands, torch.full((len(z),), n_codebooks or 0))
 
     spec = model.stft.analysis(wav[:, 0])

@@ -1,14 +1,14 @@
 """Ablation variants of the network: what complex arithmetic is compared with.
 
 :func:`build_model` gives a :class:`VariantModel` for a recipe whose ``[model]`` says ``arithmetic``
-or ``transform_path``.  Everything around the network (STFT, quantiser, loss, data) is the codec's
+or ``transform_path``. Everything around the network (STFT, quantiser, loss, data) is the codec's
 own.
 
 * ``complex``: the codec's trunks as they are.
-* ``real``: the same trunks of ordinary real layers.  (re, im) are two real channels; every complex
+* ``real``: the same trunks of ordinary real layers. (re, im) are two real channels; every complex
   convolution is a real one with bias and free weights between all of them, 2x2 whitening is an RMS
   norm, the modulus gate a gated linear unit.
-* ``polar``: the real trunks in the mixed domain.  In go the log-magnitude and the cosine and sine
+* ``polar``: the real trunks in the mixed domain. In go the log-magnitude and the cosine and sine
   of the phase, out come a log-magnitude and a phase, as the direction of a pair of numbers (Ai &
   Ling 2023, arXiv 2211.15974; APCodec, arXiv 2402.10533).
 
@@ -17,7 +17,7 @@ same multiplications and has twice the parameters, so variants are matched in on
 their widths.
 
 With ``transform_path = false`` the fixed lapped transform is left out and the network has to learn
-the whole code by itself.  Variants work on whole recordings; they do not stream.
+the whole code by itself. Variants work on whole recordings; they do not stream.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from eulerodec.errors import ConfigError
 from eulerodec.model import (
+    Bands,
     Decoder,
     DecoderState,
     Encoder,
@@ -37,10 +38,10 @@ from eulerodec.model import (
     EuleroDec,
     ModelConfig,
     cat_planar,
+    channel_rms,
     local_level,
     scale_channels,
     set_lapped_transform,
-    typical,
 )
 from eulerodec.model.fit import initialize as initialize_codec
 from eulerodec.model.trunk import FrequencyAttention, Trunk, WindowedAttention
@@ -51,9 +52,9 @@ from eulerodec.nn import (
     ComplexRMSNorm,
     MagnitudeGLU,
     WhiteningNorm,
-    compress,
-    expand,
     magnitude,
+    power_compress,
+    power_expand,
     scale_planar,
 )
 
@@ -199,7 +200,7 @@ class VariantEncoder(Encoder):
 
     def paths(self, spec: Tensor, state: EncoderState | None = None) -> tuple[Tensor, Tensor]:
         assert state is None, "variants do not stream"
-        features = compress(spec, self.config.feature_exponent)
+        features = power_compress(spec, self.config.feature_exponent)
         level = local_level(features, self.right)
         features = scale_channels(features / level, 1.0 / self.tilt)
         if self.config.arithmetic == "polar":
@@ -217,8 +218,8 @@ class VariantDecoder(Decoder):
 
     config: VariantConfig
 
-    def __init__(self, config: VariantConfig, stft: STFT) -> None:
-        super().__init__(config, stft, None)
+    def __init__(self, config: VariantConfig, stft: STFT, bands: Bands) -> None:
+        super().__init__(config, stft, bands)
         ablate(self, config)
         width, bins, latents = config.decoder_channels, stft.n_bins, config.latent_dim
         start = 0.0 if config.transform_path else None  # what the last layer starts from
@@ -256,8 +257,8 @@ class VariantDecoder(Decoder):
             if polar:
                 log_modulus, direction = out.tensor_split([out.shape[1] // 3], 1)
                 out = scale_planar(_unit(direction), log_modulus.clamp(-10.0, 4.0).exp())
-            return expand(scale_channels(out, self.tilt) * z_level, exponent)
-        base = compress(self.transform_path(z, n_codebooks)[0], exponent)
+            return power_expand(scale_channels(out, self.tilt) * z_level, exponent)
+        base = power_compress(self.transform_path(z, n_codebooks)[0], exponent)
         level = local_level(base, self.right)
         spectrum = scale_channels(base / level, 1.0 / self.tilt)
         latents = scale_channels(latents, 1.0 / self.latent_scale)
@@ -272,12 +273,12 @@ class VariantDecoder(Decoder):
             re, im = _unit(turn + _one_zero(turn)).chunk(2, 1)
             a, b = base.chunk(2, 1)
             turned = torch.cat([a * re - b * im, a * im + b * re], 1)
-            return expand(scale_planar(turned, log_gain.clamp(-3.0, 3.0).exp()), exponent)
+            return power_expand(scale_planar(turned, log_gain.clamp(-3.0, 3.0).exp()), exponent)
         real = self.config.arithmetic == "real"
         log_gain = self.gain_proj(h if real else magnitude(h).to(h.dtype)).float()
         residual = scale_channels(out, self.tilt) * level
         corrected = scale_planar(base, log_gain.clamp(-3.0, 3.0).exp()) + residual
-        return expand(corrected, exponent)
+        return power_expand(corrected, exponent)
 
 
 def _unit(x: Tensor) -> Tensor:
@@ -299,7 +300,7 @@ class VariantModel(EuleroDec):
     def __init__(self, config: VariantConfig) -> None:
         super().__init__(config)
         self.encoder = VariantEncoder(config)
-        self.decoder = VariantDecoder(config, self.stft)
+        self.decoder = VariantDecoder(config, self.stft, self.bands)
         if config.transform_path:
             set_lapped_transform(self.encoder, self.decoder, self.stft)
 
@@ -311,8 +312,8 @@ def initialize(model: EuleroDec, wavs: Tensor) -> None:
         initialize_codec(model, wavs)
         return
     specs = [model.stft.analysis(w[:, 0]) for w in wavs.split(16)]
-    features = compress(torch.cat(specs), model.config.feature_exponent)
-    tilt = typical([features / local_level(features, model.encoder.right)])
+    features = power_compress(torch.cat(specs), model.config.feature_exponent)
+    tilt = channel_rms([features / local_level(features, model.encoder.right)])
     for module in (model.encoder, model.decoder):
         module.tilt.copy_(tilt)
     model.quantizer.fit(torch.cat([model.encoder(spec) for spec in specs]))
@@ -322,7 +323,7 @@ def cost(model: EuleroDec, seconds: float = 1.0) -> dict[str, float]:
     """Trainable parameters of the trunks and their projections, and multiply-accumulates per
     second of audio in their layers.
 
-    A complex product is four real ones.  The fixed transform path, the same for all, and the
+    A complex product is four real ones. The fixed transform path, the same for all, and the
     products of queries, keys and values are not counted.
     """
     skipped = ("transform", "select", "expand")

@@ -58,7 +58,7 @@ class PlanesCodec:
         model = self.model
         spec = model.stft.analysis(torch.from_numpy(wav)[None])
         z = compress(model.encoder.transform(spec), model.config.latent_exponent)
-        bands = model.measure(spec)
+        bands = model.band_energies(spec)
         assert bands is not None
         packets, used = [], 0
         for first in range(0, z.shape[-1], PACKET):

@@ -84,15 +84,15 @@ class PlanesDecoder(nn.Module):
                 periodic.append(strength)
         spectra = [to_planar(torch.fft.rfft(x * stft.window).transpose(1, 2)) for x in frames]
         parts = [x.unflatten(1, (2, -1)) for x in spectra]
-        energy = [torch.matmul(mixer._bin_bands, x.square().sum(1)) + 1e-8 for x in parts]
+        energy = [torch.matmul(mixer.bands.bin_means, x.square().sum(1)) + 1e-8 for x in parts]
         features = [(energy[0] / energy[0].mean(1, keepdim=True)).log10()]
         for x, e in zip(parts[1:], energy[1:], strict=True):
-            cross = torch.matmul(mixer._bin_bands, (parts[0] * x).sum(1))
+            cross = torch.matmul(mixer.bands.bin_means, (parts[0] * x).sum(1))
             features.append(cross * (energy[0] * e).rsqrt())
         features += [x[:, None] for x in periodic]
         features.append(((stages + 1) / mixer._most)[:, None].to(wav.dtype))
         gains = mixer.net(torch.cat(features, 1)).chunk(len(spectra), 1)
-        gains = [torch.matmul(mixer._spread, gain) for gain in gains]
+        gains = [torch.matmul(mixer.bands.spread, gain) for gain in gains]
         mixed = scale_planar(spectra[0], 1.0 + gains[0])
         for spectrum, gain in zip(spectra[1:], gains[1:], strict=True):
             mixed = mixed + scale_planar(spectrum, gain)

@@ -148,7 +148,7 @@ def _analysed(
         wav = torch.from_numpy(samples[k : k + step].astype(np.float32) / 32768)
         spec = model.stft.analysis(wav[None])[..., :-1]
         pairs = compress(model.encoder.transform(spec.float()), model.config.latent_exponent)
-        bands = model.measure(spec)
+        bands = model.band_energies(spec)
         assert bands is not None
         yield pairs[0].t().half().numpy(), bands[0].t().half().numpy()
 

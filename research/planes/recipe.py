@@ -58,7 +58,7 @@ def fit(
     """Writes ``tables.safetensors`` and ``codebooks.safetensors`` (float16 ``[K, S, 2P]``)."""
     assert model.energies is not None
     weight = model.energies.weight.numpy()
-    width = model.energies.spread.sum(0).numpy()
+    width = model.bands.spread.sum(0).numpy()
     start = frames.packets(sizes.energy_packets, 11, HELD_OUT)
     blocks = _relative(frames, start, width)
     size = blocks.shape[2] // len(weight)

@@ -108,7 +108,7 @@ def test_later_stages_may_be_missing(codec: Codec, codes):
     """Frames with their first stages only are decoded from those, here all frames."""
     few = codes.clone()
     few[:, 4:] = LOST
-    z = codec.model.look_up(few).z
+    z = codec.model.dequantize(few).z
     assert torch.allclose(z, codec.model.quantizer.decode(codes[:, :4]), atol=1e-6)
     wav = play(codec.streaming_decoder(), few)
     assert wav.isfinite().all() and not torch.equal(wav, play(codec.streaming_decoder(), codes))
@@ -148,7 +148,7 @@ def test_speech_keeps_its_level_in_gaps_of_two_frames():
     decoder.reset()
     decoder._conceal = lambda latents, lost, state: Latents(
         latents.z * ~torch.tensor(lost),
-        [x * ~torch.tensor(lost) for x in latents.before],
+        [x * ~torch.tensor(lost) for x in latents.prefixes],
         [x * ~torch.tensor(lost) for x in latents.vectors],
     )
     silent = play(decoder, lose(codes, *spans))

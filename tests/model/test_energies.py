@@ -7,9 +7,9 @@ import torch
 from helpers.models import agree
 from torch.nn import functional as F
 
-from eulerodec.model import EuleroDec, ModelConfig
+from eulerodec.model import Bands, EuleroDec, ModelConfig
 from eulerodec.model.energies import EnergyCoder
-from eulerodec.model.fit import fit_energy_stage
+from eulerodec.model.fit import code_vectors, fit_energy_stage
 from eulerodec.nn import STFT, Clock, band_centres, erb_width, triangles
 
 RATE, HOP = 24000, 264
@@ -17,7 +17,7 @@ RATE, HOP = 24000, 264
 
 def coder(seed=0, n_stages=2, size=64):
     torch.manual_seed(seed)
-    coder = EnergyCoder(RATE, HOP + 1, HOP // 2, 8, n_stages, size, 16).eval()
+    coder = EnergyCoder(Bands(RATE, HOP), 8, n_stages, size, 16).eval()
     for net in coder.predictors:
         torch.nn.init.normal_(net.out_proj.weight, 0.0, 0.1)
     return coder.requires_grad_(False)
@@ -26,8 +26,8 @@ def coder(seed=0, n_stages=2, size=64):
 def examples(frames=50, batch=2, seed=1):
     g = torch.Generator().manual_seed(seed)
     z = torch.randn(batch, 16, frames, generator=g)
-    pairs = torch.randn(batch, HOP, frames, generator=g)
-    return z, pairs
+    mdct = torch.randn(batch, HOP, frames, generator=g)
+    return z, mdct
 
 
 def turned(x, angle):
@@ -55,24 +55,26 @@ def test_triangles_share_every_frequency_out():
 def test_energies_of_white_noise_and_of_silence():
     stft, sigma = STFT(2 * HOP, HOP), 0.1
     wav = sigma * torch.randn(1, 40 * RATE, generator=torch.Generator().manual_seed(0))
-    energies = coder().measure(stft.analysis(wav))[..., 2:-2]
+    energies = Bands(RATE, HOP).energies(stft.analysis(wav))[..., 2:-2]
     expected = sigma**2 * float(stft.window.square().sum())
     # mean of the power, not of its logarithm
     means = (10.0**energies).mean((0, 2))
     torch.testing.assert_close(means, torch.full_like(means, expected), rtol=0.05, atol=0.0)
-    silent = coder().measure(stft.analysis(torch.zeros(1, 2000)))
+    silent = Bands(RATE, HOP).energies(stft.analysis(torch.zeros(1, 2000)))
     assert silent.max() <= -7.99
 
 
-def test_search_and_carry_agree():
+def test_search_and_decoder_make_the_same_corrections():
     c = coder()
-    z, pairs = examples()
-    foretold = c.foretell(0, z, pairs)
-    target = foretold + 0.5 * torch.randn(
-        foretold.shape, generator=torch.Generator().manual_seed(3)
+    z, mdct = examples()
+    predicted = c.predict(0, z, mdct)
+    target = predicted + 0.5 * torch.randn(
+        predicted.shape, generator=torch.Generator().manual_seed(3)
     )
-    codes, correction = c.search(0, target, foretold)
-    torch.testing.assert_close(c.carry(0, c.vectors(0, codes)), correction, atol=1e-5, rtol=0.0)
+    codes, correction = c.search(0, target, predicted)
+    torch.testing.assert_close(
+        c.corrections(0, c.vectors(0, codes)), correction, atol=1e-5, rtol=0.0
+    )
 
 
 def test_codes_are_the_nearest_and_the_loop_sees_its_own_past():
@@ -82,8 +84,10 @@ def test_codes_are_the_nearest_and_the_loop_sees_its_own_past():
     codes, _ = c.search(0, target, torch.zeros_like(target))
     book, past = c.codebooks[0], []
     for t in range(20):
-        carried = sum(0.6 ** (len(past) - k) * v for k, v in enumerate(past) if len(past) - k <= 12)
-        rest = (target[0, :, t] - carried).clamp(-2.0, 2.0)
+        feedback = sum(
+            0.6 ** (len(past) - k) * v for k, v in enumerate(past) if len(past) - k <= 12
+        )
+        rest = (target[0, :, t] - feedback).clamp(-2.0, 2.0)
         distances = ((rest - book) * c.weight).double().square().sum(-1)
         chosen = distances[codes[0, t]]
         assert chosen <= distances.min() * (1 + 1e-5)  # where two are as near, rounding decides
@@ -111,61 +115,63 @@ def test_missing_codes_correct_nothing():
 @pytest.mark.parametrize("block", [1, 3, 7])
 def test_a_stream_gives_the_same(block):
     c = coder()
-    late, frames = 2, 30
-    z, pairs = examples(frames)
+    delayed, frames = 2, 30
+    z, mdct = examples(frames)
     target = torch.randn(2, c.n_bands, frames, generator=torch.Generator().manual_seed(5))
     expected = []
     known = None
     for k in range(2):
-        foretold = c.foretell(k, z, pairs, known)
-        codes, correction = c.search(k, target, foretold)
-        known = foretold + correction
+        predicted = c.predict(k, z, mdct, known)
+        codes, correction = c.search(k, target, predicted)
+        known = predicted + correction
         expected.append((codes, known))
 
     clock = Clock()
-    state, other = c.start(clock, late), c.start(clock, late)
+    state, other = c.start(clock, delayed), c.start(clock, delayed)
     # what comes before the stream may be anything
     lead = torch.Generator().manual_seed(9)
 
     def led(x):
-        return torch.cat([torch.randn(*x.shape[:2], late, generator=lead), x], -1)
+        return torch.cat([torch.randn(*x.shape[:2], delayed, generator=lead), x], -1)
 
-    parts = [led(x) for x in (z, pairs, target)]
+    parts = [led(x) for x in (z, mdct, target)]
     got = [[], [], [], []]
-    for start in range(0, frames + late, block):
+    for start in range(0, frames + delayed, block):
         a, b, e = (x[..., start : start + block] for x in parts)
         known = decoded = None
         for k in range(2):
-            foretold = c.foretell(k, a, b, known, state)
-            codes, correction = c.search(k, e, foretold, state)
-            known = foretold + correction
-            decoded = c.foretell(k, a, b, decoded, other) + c.carry(k, c.vectors(k, codes), other)
+            predicted = c.predict(k, a, b, known, state)
+            codes, correction = c.search(k, e, predicted, state)
+            known = predicted + correction
+            decoded = c.predict(k, a, b, decoded, other) + c.corrections(
+                k, c.vectors(k, codes), other
+            )
             got[k].append(codes)
             got[2 + k].append(decoded)
         clock.start += block
     for k in range(2):
-        assert agree(torch.cat(got[k], -1)[..., late:], expected[k][0])
+        assert agree(torch.cat(got[k], -1)[..., delayed:], expected[k][0])
         torch.testing.assert_close(
-            torch.cat(got[2 + k], -1)[..., late:], expected[k][1], atol=1e-4, rtol=0.0
+            torch.cat(got[2 + k], -1)[..., delayed:], expected[k][1], atol=1e-4, rtol=0.0
         )
 
 
 def test_turning_all_phases_changes_nothing():
     c = coder()
-    z, pairs = examples()
-    a = c.foretell(0, z, pairs)
-    b = c.foretell(0, turned(z, 1.0), turned(pairs, 1.0))
+    z, mdct = examples()
+    a = c.predict(0, z, mdct)
+    b = c.predict(0, turned(z, 1.0), turned(mdct, 1.0))
     torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
 
 
 def test_energies_are_foretold_from_the_past_alone():
     c = coder()
-    z, pairs = examples()
-    before = c.foretell(0, z, pairs)
-    z, pairs = z.clone(), pairs.clone()
+    z, mdct = examples()
+    before = c.predict(0, z, mdct)
+    z, mdct = z.clone(), mdct.clone()
     z[..., 30:] = 9.0
-    pairs[..., 30:] = 9.0
-    after = c.foretell(0, z, pairs)
+    mdct[..., 30:] = 9.0
+    after = c.predict(0, z, mdct)
     assert torch.equal(before[..., :30], after[..., :30])
     assert not torch.equal(before[..., 30:], after[..., 30:])
 
@@ -173,17 +179,17 @@ def test_energies_are_foretold_from_the_past_alone():
 def test_fitting_foretells_and_codes_better():
     """Energies that follow from the latents in part, and an error that a codebook can hold."""
     c = coder(n_stages=1, size=32).requires_grad_(True)
-    z, pairs = examples(frames=40, batch=64)
-    level = pairs.unflatten(1, (2, -1)).square().sum((1, 2)).log10()[:, None]
+    z, mdct = examples(frames=40, batch=64)
+    level = mdct.unflatten(1, (2, -1)).square().sum((1, 2)).log10()[:, None]
     g = torch.Generator().manual_seed(2)
     hidden = 0.5 * torch.randn(64, 1, 40, generator=g)
     target = (level + hidden).expand(-1, c.n_bands, -1)
-    before = (c.foretell(0, z, pairs) - target).square().mean().sqrt()
-    known = fit_energy_stage(c, 0, [(z, pairs, None)], target, steps=150)
-    foretold = (c.foretell(0, z, pairs) - target).square().mean().sqrt()
+    before = (c.predict(0, z, mdct) - target).square().mean().sqrt()
+    known = fit_energy_stage(c, 0, [(z, mdct, None)], target, steps=150)
+    predicted = (c.predict(0, z, mdct) - target).square().mean().sqrt()
     left = (known - target).square().mean().sqrt()
-    assert foretold < 0.7 * before  # what follows from the latents
-    assert left < 0.3 * foretold  # what does not, one number for all bands, is coded
+    assert predicted < 0.7 * before  # what follows from the latents
+    assert left < 0.3 * predicted  # what does not, one number for all bands, is coded
     assert 8 < float(c.perplexity()[0]) <= 32
 
 
@@ -211,11 +217,11 @@ class TestInTheModel:
     def test_energy_stages_add_nothing_to_the_latents(self):
         model, wav = self.model(), self.wav()
         codes = model.encode(wav, beam=1)
-        latents = model.look_up(codes)
+        latents = model.dequantize(codes)
         rest = [k for k in range(12) if k not in (5, 11)]
         torch.testing.assert_close(latents.z, model.quantizer.decode(codes[:, rest]))
-        torch.testing.assert_close(latents.before[0], model.quantizer.decode(codes[:, :5]))
-        assert torch.equal(latents.before[1], latents.z)
+        torch.testing.assert_close(latents.prefixes[0], model.quantizer.decode(codes[:, :5]))
+        assert torch.equal(latents.prefixes[1], latents.z)
         assert model.latent_stages(5) == model.latent_stages(6) == 5
         assert model.latent_stages(12) == 10
 
@@ -230,7 +236,7 @@ class TestInTheModel:
             decoded = model.decode(codes, wav.shape[-1])
             torch.testing.assert_close(out.audio, decoded, atol=1e-5, rtol=0.0)
 
-    def test_with_codes_at_rest_training_takes_those_of_the_search(self):
+    def test_with_frozen_codes_training_takes_those_of_the_search(self):
         model, wav = self.model(), self.wav()
         wav = F.pad(wav, (0, -wav.shape[-1] % HOP)).repeat(3, 1, 1)
         stages = torch.tensor([6, 12, 11])
@@ -259,13 +265,13 @@ class TestInTheModel:
         z = 1e-3 * torch.randn(1, 16, 60, generator=g)
         bands = torch.full((1, energies.n_bands, 60), -1.0)
         spec = model.decoder(z, bands, torch.tensor([12]))
-        heard = energies.measure(model.stft.reanalysis(spec))[..., 4:-4]
+        heard = model.bands.energies(model.stft.reanalysis(spec))[..., 4:-4]
         error = (heard.mean((0, 2)) + 1.0 + math.log10(2)).abs()
         assert error.mean() < 0.15 and error.max() < 0.4
 
     def test_vectors_of_all_codes_have_places_of_their_own(self):
         model = self.model()
-        vectors = model.code_vectors()
+        vectors = code_vectors(model)
         bands = model.energies.n_bands
         assert vectors.shape == (12, 2048, 16 + 2 * bands)
         for k in range(12):

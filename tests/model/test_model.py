@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from eulerodec import ConfigError, ModelConfig
+from eulerodec import AudioError, ConfigError, ModelConfig
+from eulerodec.codec.streaming import StreamDecoder, StreamEncoder
 from eulerodec.model import Latents
 
 CONFIGS = {"tiny": TINY, "default": ModelConfig()}
@@ -56,6 +57,36 @@ def test_rates(model):
     assert model.frame_rate * math.log2(2048) == pytest.approx(1000)  # bit/s of one stage
 
 
+@pytest.mark.parametrize(("rate", "hop"), [(16_000, 256), (48_000, 500)])
+def test_other_sample_rates_and_hops(rate, hop):
+    """Frames, bands, a stream and training are those of the config, nothing is of 24 kHz."""
+    model = build(dataclasses.replace(TINY, sample_rate=rate, hop_length=hop))
+    assert model.frame_rate == rate / hop and model.stft.n_fft == 2 * hop
+    assert float(model.bands.centres[-1]) < rate / 2
+    assert float(model.bands.centres[-1] + 3 * model.bands.centres.diff()[-1]) > rate / 2
+    n = 21 * hop + 7
+    wav = noise(n)
+    codes = model.encode(wav)
+    assert codes.shape == (1, 12, 23)
+    audio = model.decode(codes, n)
+    assert audio.shape == (1, 1, n) and torch.isfinite(audio).all()
+    encoder = StreamEncoder(model, 12, sample_rate=rate, block_frames=4)
+    parts = [encoder.push(wav[0, 0, k : k + 1000].numpy()) for k in range(0, n, 1000)]
+    streamed = torch.cat([*parts, encoder.flush()], -1)
+    # roundings of another block size may decide between two codes that are equally near
+    assert streamed.shape == codes.shape and (streamed == codes).float().mean() > 0.99
+    decoder = StreamDecoder(model, 12, sample_rate=rate, block_frames=4)
+    heard = torch.cat([decoder.push(codes), decoder.flush(n)], -1)
+    torch.testing.assert_close(heard, audio[0], rtol=0, atol=1e-4)
+    model.train()(wav).audio.square().mean().backward()
+
+
+@pytest.mark.parametrize("shape", [(1000,), (1, 1000), (1, 2, 1000)])
+def test_channels_are_items_of_a_batch(tiny, shape):
+    with pytest.raises(AudioError, match=r"\[B, 1, N\]"):
+        tiny.encode(torch.zeros(shape))
+
+
 # --- shapes and lengths
 
 
@@ -82,7 +113,7 @@ def test_decoding_the_first_stages_only(tiny):
 
 def test_decoder_is_told_the_number_of_stages(tiny):
     wav = noise(3000)
-    z, bands = latents(tiny, wav), tiny.measure(tiny.stft.analysis(wav[:, 0]))
+    z, bands = latents(tiny, wav), tiny.band_energies(tiny.stft.analysis(wav[:, 0]))
     with torch.no_grad():
         six, twelve = (tiny.decoder(z, bands, torch.tensor([k])) for k in (6, 12))
     assert not torch.allclose(six, twelve)
@@ -173,16 +204,16 @@ def test_one_latent_touches_only_the_audio_that_may_see_it(tiny):
     at = decoder.look_back + 4
     n = (at + decoder.look_back + 6) * HOP
     codes = tiny.encode(noise(n))
-    latents = tiny.look_up(codes)
+    latents = tiny.dequantize(codes)
     probe = torch.zeros(1, 1, codes.shape[-1], requires_grad=True)
 
     def audio(probe):
         moved = Latents(
             latents.z + probe,
-            [z + probe for z in latents.before],
+            [z + probe for z in latents.prefixes],
             [vectors + probe for vectors in latents.vectors],
         )
-        spec = decoder(moved.z, tiny.band_energies(moved), torch.tensor([12]))
+        spec = decoder(moved.z, tiny.decode_bands(moved), torch.tensor([12]))
         return tiny.stft.synthesis(spec, n)[:, None]
 
     # spectrum frames at - look_ahead to at + look_back, frame t spans (t-1) hop to (t+1) hop

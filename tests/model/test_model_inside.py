@@ -54,7 +54,7 @@ def test_default_model_uses_all_kinds_of_complex_block(default):
 
 def test_nothing_else_has_weights_but_real_gains(default):
     """No real network acts on complex values: only gains that multiply them, what gives such gains
-    for periods of the pitch, and what foretells energies from moduli."""
+    for periods of the pitch, and what predicts energies from moduli."""
     real = {
         name
         for name, module in default.named_modules()
@@ -199,15 +199,15 @@ def test_data_initialisation_finds_the_strongest_components(small):
     assert off.abs().max() < 1e-3 * power[0]
     spec = after.stft.analysis(wavs[:, 0])
     with torch.no_grad():
-        pairs = cnn.compress(after.encoder.transform(spec), 0.75)
-        back = after.decoder.expand(after.encoder.select(pairs))
+        mdct = cnn.power_compress(after.encoder.transform(spec), 0.75)
+        back = after.decoder.expand(after.encoder.select(mdct))
         again = after.encoder.select(back)
-    assert torch.allclose(again, after.encoder.select(pairs), atol=1e-3)
+    assert torch.allclose(again, after.encoder.select(mdct), atol=1e-3)
 
 
 def test_data_initialisation_scales_the_inputs_of_the_network(small):
     _, model, wavs = small
-    spec = cnn.compress(model.stft.analysis(wavs[:, 0]), 0.5)
+    spec = cnn.power_compress(model.stft.analysis(wavs[:, 0]), 0.5)
     features = spec / local_level(spec, model.encoder.right)
     power = 2 * features.unflatten(1, (2, -1)).square().mean((0, 1, 3))
     expected = power.sqrt().clamp_min(0.02 * float(power.max()) ** 0.5)

@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
+from eulerodec.model import Bands
 from eulerodec.model.pitch import PitchMixer
-from eulerodec.nn import STFT, History, band_centres, triangles
+from eulerodec.nn import STFT, History
 
 RATE, HOP = 24000, 264
 
@@ -14,10 +15,9 @@ RATE, HOP = 24000, 264
 def mixer(look_ahead=True, live=True, seed=0):
     torch.manual_seed(seed)
     stft = STFT(2 * HOP, HOP)
-    centres = band_centres(RATE, 91.0)
-    bands = triangles(centres, torch.linspace(0.0, RATE / 2, HOP + 1, dtype=torch.float64))
-    rows = (bands / bands.sum(1, keepdim=True)).float()
-    mixer = PitchMixer(stft, RATE, rows, bands.t().float().contiguous(), look_ahead, 8, 12)
+    mixer = PitchMixer(
+        stft, Bands(RATE, HOP), RATE, look_ahead=look_ahead, channels=8, n_codebooks=12
+    )
     if live:
         torch.nn.init.normal_(mixer.net[-1].weight, 0.0, 0.3)
     return mixer.eval().requires_grad_(False)

@@ -63,7 +63,7 @@ class Concealer:
         """The next latents of a stream, of t frames, without their lost frames.
 
         ``lost``: one flag for each of the t frames, for all items alike.  Energies need nothing of
-        their own: they are foretold from the latents, as they always are.
+        their own: they are predicted from the latents, as they always are.
         """
         z = latents.z
         past = z.new_zeros(*z.shape[:2], self._n_past) if state.past is None else state.past
@@ -87,7 +87,7 @@ class Concealer:
         gone = torch.tensor(lost, device=z.device)
         return Latents(
             z,
-            [torch.where(gone, z, before) for before in latents.before],
+            [torch.where(gone, z, prefix) for prefix in latents.prefixes],
             [torch.where(gone, 0.0, vectors) for vectors in latents.vectors],
         )
 
@@ -95,7 +95,7 @@ class Concealer:
         """Latents that go on after ``past`` and fade out, planar [B, 2D, n_plan]."""
         model, hop = self._model, self._model.hop_length
         decoder = model.decoder
-        wav = model.stft.overlap_add(decoder.transform(decoder.pairs(past)))[:, hop:-hop]
+        wav = model.stft.overlap_add(decoder.transform(decoder.mdct(past)))[:, hop:-hop]
         lag, correlation = self._pitch(wav)
         n = len(self._fade)
         ahead = torch.arange(n, device=wav.device) % lag[:, None]  # [B, n], within the period

@@ -23,7 +23,6 @@ class CodecInfo:
     parameters: int
     receptive_field: int
     look_ahead: int
-    latency_s: float
     receptive_field_ms: float
     look_ahead_ms: float
     latency_ms: float  # of the algorithm

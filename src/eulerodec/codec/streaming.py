@@ -20,7 +20,7 @@ from .. import audio
 from ..bitstream import LOST
 from ..errors import AudioError, BitstreamError, ConfigError
 from ..model import DecoderState, EncoderState, EnergyState, EuleroDec
-from ..nn import Clock, History, delay, frozen, prepare_weights
+from ..nn import Clock, History, delay, prepared
 from ..quantize import DEFAULT_BEAM, MAX_BEAM
 from ..settings import whole
 from .concealment import Concealer, ConcealmentState
@@ -87,6 +87,7 @@ class _DecoderStreams:
 
     clock: Clock
     network: DecoderState
+    energies: EnergyState | None
     pending: _Pending
     resampler: audio.Resampler
     spectrum: History = field(default_factory=History)
@@ -140,9 +141,8 @@ class StreamEncoder:
         self.sample_rate = audio.check_sample_rate(sample_rate or model.sample_rate)
         self.beam = whole("beam", beam, 1, MAX_BEAM)
         with torch.inference_mode():
-            self._weights = prepare_weights(model.encoder)
-            # energies are foretold from what the decoder will have
-            self._weights |= prepare_weights(model.decoder.expand)
+            # energies are predicted from what the decoder will have
+            self._network = prepared(model, model.encoder, model.decoder.expand)
             self._tables = model.quantizer.tables()
         self.reset()
 
@@ -227,17 +227,17 @@ class StreamEncoder:
 
     def _run(self, x: NDArray[np.float32]) -> Tensor:
         codes = [torch.zeros(self.n_channels, self.n_codebooks, 0, dtype=torch.int64)]
-        with torch.inference_mode(), frozen(self._weights):
+        with torch.inference_mode():
             codes += [self._block(block) for block in self._state.pending.push(torch.from_numpy(x))]
         return torch.cat(codes, -1)
 
     def _block(self, block: Tensor) -> Tensor:
         """Samples [C, block_frames * hop] -> the codes of so many frames, less at both ends."""
-        state, model = self._state, self.model
+        state, model = self._state, self._network
         stft, clock = model.stft, state.clock
         wav = state.samples.extend(block.to(stft.window.device), stft.n_fft - stft.hop_length)
         spec = stft.transform(wav)
-        bands = model.measure(spec)
+        bands = model.band_energies(spec)
         if bands is not None:
             bands = delay(bands, model.encoder.look_ahead, state.bands)
         z = model.encoder(spec, state.network)
@@ -278,8 +278,8 @@ class StreamDecoder:
         self.block_frames = whole("block_frames", block_frames, 1, MAX_BLOCK_FRAMES)
         self.sample_rate = audio.check_sample_rate(sample_rate or model.sample_rate)
         with torch.inference_mode():
-            self._weights = prepare_weights(model.decoder)
-            self._conceal = Concealer(model)
+            self._network = prepared(model, model.decoder)
+            self._conceal = Concealer(self._network)
         device = model.stft.window.device
         self._stages = torch.full((n_channels,), n_codebooks, device=device)
         self.reset()
@@ -289,8 +289,9 @@ class StreamDecoder:
         resampler = audio.Resampler(self.model.sample_rate, self.sample_rate, self.n_channels)
         pending = _Pending(self.block_frames)
         clock = Clock()
-        network = self.model.decoder.start(clock)
-        self._state = _DecoderStreams(clock, network, pending, resampler)
+        network, energies = self.model.decoder.start(clock), self.model.energies
+        loops = energies.start(clock, 0) if energies else None
+        self._state = _DecoderStreams(clock, network, loops, pending, resampler)
 
     def push(self, codes: ArrayLike | Tensor) -> Tensor:
         """The next codes.
@@ -386,18 +387,18 @@ class StreamDecoder:
 
     def _run(self, codes: Tensor) -> NDArray[np.float32]:
         parts = [torch.zeros(self.n_channels, 0)]
-        with torch.inference_mode(), frozen(self._weights):
+        with torch.inference_mode():
             parts += [self._block(block) for block in self._state.pending.push(codes)]
         return torch.cat(parts, -1).numpy()
 
     def _block(self, codes: Tensor) -> Tensor:
         """Codes of ``block_frames`` frames -> the samples of so many, less at the start."""
-        state, model = self._state, self.model
+        state, model = self._state, self._network
         clock = state.clock
         lost = (codes[:, 0] == LOST).any(0).tolist()
-        latents = model.look_up(codes.to(self._stages.device))
+        latents = model.dequantize(codes.to(self._stages.device))
         latents = self._conceal(latents, lost, state.concealment)
-        bands = model.band_energies(latents, state.network.energies)
+        bands = model.decode_bands(latents, state.energies)
         spec = model.decoder(latents.z, bands, self._stages, state.network)
         wav = model.stft.stream_synthesis(spec, state.spectrum)
         # overlap-add makes a hop of a frame and the one after it, and starts one hop before zero

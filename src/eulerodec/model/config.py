@@ -22,14 +22,14 @@ _MAY_BE_ZERO = {
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Everything that fixes the network's shape.  Stored as config.json beside the weights.
+    """Everything that fixes the network's shape. Stored as config.json beside the weights.
 
     Attributes:
         sample_rate: Hz.
         hop_length: samples per latent frame (frame_rate = sample_rate / hop_length).
         n_codebooks, codebook_size: residual stages, codes per stage.
         energy_stages: which of the stages, counted from 0, code band energies instead of latents.
-        energy_channels: width of the network that foretells them.
+        energy_channels: width of the network that predicts them.
         pitch_channels: width of the network that mixes periods of the pitch, 0: no mixing.
         latent_dim: complex dimensions D of a latent.
         latent_exponent: compression of the transform's complex pairs before quantisation.

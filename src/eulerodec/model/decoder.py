@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import torch
@@ -14,44 +14,48 @@ from ..nn import (
     Clock,
     ComplexConv1d,
     History,
+    StreamState,
     WidelyLinearConv1d,
-    clip,
-    compress,
     context,
     delay,
-    expand,
     magnitude,
+    mask_frames,
+    power_compress,
+    power_expand,
     scale_planar,
 )
+from .bands import Bands
 from .config import ModelConfig
-from .energies import EnergyCoder, EnergyState
+from .energies import energy_look_back
 from .pitch import PitchMixer
 from .trunk import LEVEL_LEFT, LayerState, Trunk, cat_planar, local_level, scale_channels
 
 __all__ = ["Decoder", "DecoderState"]
 
+# log10 of two: frames of independent phases lose half of their power when they are added
+_OVERLAP_LOSS = 0.3
+
 
 @dataclass
-class DecoderState:
-    """The decoder in a stream; its parts are None for a whole recording."""
+class DecoderState(StreamState):
+    """The decoder in a stream. ``*_skip``: what waits for the layers beside it."""
 
-    clock: Clock | None = None
-    trunk: list[LayerState] | None = None
-    transform: History | None = None
-    base: History | None = None
-    base_level: History | None = None
-    base_skip: History | None = None
-    base_level_skip: History | None = None
-    latents: History | None = None
-    level: History | None = None
-    level_skip: History | None = None
-    bands: History | None = None
-    bands_skip: History | None = None
-    limit: History | None = None
-    missing: History | None = None
-    noise: History | None = None
-    pitch: History | None = None
-    energies: EnergyState | None = None
+    clock: Clock | None
+    trunk: list[LayerState] | None
+    transform: History | None = field(default_factory=History)
+    pitch: History | None = field(default_factory=History)
+    base: History | None = field(default_factory=History)
+    base_skip: History | None = field(default_factory=History)
+    level: History | None = field(default_factory=History)
+    level_skip: History | None = field(default_factory=History)
+    latents: History | None = field(default_factory=History)
+    latent_level: History | None = field(default_factory=History)
+    latent_level_skip: History | None = field(default_factory=History)
+    bands: History | None = field(default_factory=History)
+    bands_skip: History | None = field(default_factory=History)
+    missing: History | None = field(default_factory=History)
+    limit: History | None = field(default_factory=History)
+    noise: History | None = field(default_factory=History)
 
 
 class Decoder(nn.Module):
@@ -60,15 +64,14 @@ class Decoder(nn.Module):
     tilt: Tensor
     latent_scale: Tensor
 
-    def __init__(self, config: ModelConfig, stft: STFT, energies: EnergyCoder | None) -> None:
+    def __init__(self, config: ModelConfig, stft: STFT, bands: Bands) -> None:
         super().__init__()
         self.config = config
-        self._stft = [stft]  # shared with the model, not a child of this module
-        self._energies = [energies]
-        bins, pairs = config.n_fft // 2 + 1, config.hop_length // 2
+        self.stft = stft  # shared with the whole model, as the bands are
+        bins, coefficients = config.n_fft // 2 + 1, config.hop_length // 2
         width = config.decoder_channels
-        self.expand = WidelyLinearConv1d(config.latent_dim, pairs, 1, bias=False)
-        self.transform = WidelyLinearConv1d(pairs, bins, 1, bias=False)
+        self.expand = WidelyLinearConv1d(config.latent_dim, coefficients, 1, bias=False)
+        self.transform = WidelyLinearConv1d(coefficients, bins, 1, bias=False)
         self.trunk = Trunk(
             config, bins + config.latent_dim, width, config.decoder_blocks,
             config.decoder_look_ahead,
@@ -82,42 +85,38 @@ class Decoder(nn.Module):
         nn.init.zeros_(self.gain_proj.weight)
         nn.init.zeros_(cast(Tensor, self.gain_proj.bias))
         self.repair: EnergyRepair | None = None
-        if energies is not None:
-            self.repair = EnergyRepair(config, energies, width, bins)
+        if config.energy_stages:
+            self.repair = EnergyRepair(config, bands, width)
         self.pitch: PitchMixer | None = None
-        if energies is not None and config.pitch_channels:
+        if config.pitch_channels:
             self.pitch = PitchMixer(
                 stft,
+                bands,
                 config.sample_rate,
-                energies.bin_bands,
-                energies.spread,
-                config.decoder_look_ahead > 0,
-                config.pitch_channels,
-                config.n_codebooks,
+                look_ahead=config.decoder_look_ahead > 0,
+                channels=config.pitch_channels,
+                n_codebooks=config.n_codebooks,
             )
+        # root mean square per bin and per latent, relative to the frame's level
         self.register_buffer("tilt", torch.ones(bins))
         self.register_buffer("latent_scale", torch.ones(config.latent_dim))
         self.right = min(1, config.decoder_look_ahead)
         # one more frame each way for the overlap-add and analysis of the transform path
-        self.late = 1 + (self.pitch.right if self.pitch else 0)
-        self.look_ahead = self.late + self.right + self.trunk.look_ahead
+        self.transform_delay = 1 + (self.pitch.right if self.pitch else 0)
+        self.look_ahead = self.transform_delay + self.right + self.trunk.look_ahead
         left = 1 + LEVEL_LEFT + (self.pitch.left if self.pitch else 0)
-        self.look_back = max(left, energies.look_back if energies else 0) + self.trunk.look_back
+        left = max(left, energy_look_back(len(config.energy_stages)))
+        self.look_back = left + self.trunk.look_back
 
     def start(self, clock: Clock) -> DecoderState:
         """State for a stream."""
-        energies = self._energies[0]
-        return DecoderState(
-            clock,
-            self.trunk.start(clock, self.late + self.right),
-            *(History() for _ in range(14)),
-            energies=energies.start(clock, 0) if energies else None,
-        )
+        delayed = self.transform_delay + self.right
+        return DecoderState(clock, self.trunk.start(clock, delayed))
 
-    def pairs(self, z: Tensor) -> Tensor:
-        """Planar latents ``[B, 2D, T]`` -> lapped coefficients ``[B, 2P, T]``, float32."""
+    def mdct(self, z: Tensor) -> Tensor:
+        """Planar latents ``[B, 2D, T]`` -> MDCT coefficients ``[B, 2P, T]``, float32."""
         with torch.autocast(z.device.type, enabled=False):
-            return expand(self.expand(z.float()), self.config.latent_exponent)
+            return power_expand(self.expand(z.float()), self.config.latent_exponent)
 
     def transform_path(
         self, z: Tensor, n_codebooks: Tensor, state: DecoderState | None = None
@@ -127,13 +126,13 @@ class Decoder(nn.Module):
         Both planar ``[B, 2F, T]``, float32. Overlap-added and analysed again, so that the network
         sees the STFT of a real signal with the time-domain aliasing of single frames cancelled.
         """
-        stft, s = self._stft[0], state or DecoderState()
+        stft, s = self.stft, state or DecoderState.whole()
         with torch.autocast(z.device.type, enabled=False):
-            pairs = self.pairs(z)
+            frames = self.transform(self.mdct(z))
             if self.pitch is None:
-                plain = stft.reanalysis(self.transform(pairs), s.transform)
+                plain = stft.reanalysis(frames, s.transform)
                 return plain, plain
-            wav = stft.complete(context(self.transform(pairs), 1, 1, s.transform))
+            wav = stft.complete(context(frames, 1, 1, s.transform))
             return self.pitch(wav, n_codebooks, s.pitch)
 
     def forward(
@@ -143,53 +142,56 @@ class Decoder(nn.Module):
         n_codebooks: Tensor,
         state: DecoderState | None = None,
     ) -> Tensor:
-        """The spectrum that is heard.
+        """The spectrum that is heard, planar ``[B, 2F, T]``.
 
-        With ``state``: the next block of a stream, late by ``look_ahead`` frames.
+        In a stream it is delayed by ``look_ahead`` frames.
 
         Args:
-            z: latents.
+            z: latents, planar ``[B, 2D, T]``.
             bands: log10 energies ``[B, bands, T]``; None without energy stages.
             n_codebooks: int ``[B]``, stages of codes (0: not quantised).
+            state: for the next block of a stream; None for a whole recording.
         """
         if z.shape[-1] == 0:
-            return z.new_zeros(z.shape[0], 2 * self._stft[0].n_bins, 0)
-        s, right, depth = state or DecoderState(), self.right, self.trunk.look_ahead
-        z = clip(z, 0, s.clock)  # a block may be filled up beyond the end
-        spectrum, plain = self.transform_path(z, n_codebooks, state)
-        spectrum = clip(spectrum, self.late, s.clock)
-        base = compress(spectrum, self.config.feature_exponent)
-        level = local_level(base, right, s.base_level)
+            return z.new_zeros(z.shape[0], 2 * self.stft.n_bins, 0)
+        s, right, depth = state or DecoderState.whole(), self.right, self.trunk.look_ahead
+        exponent = self.config.feature_exponent
+        z = mask_frames(z, 0, s.clock)  # a block may be filled up beyond the end
+        spectrum, plain = self.transform_path(z, n_codebooks, s)
+        spectrum = mask_frames(spectrum, self.transform_delay, s.clock)
+        base = power_compress(spectrum, exponent)
+        level = local_level(base, right, s.level)
         base = delay(base, right, s.base)
-        z_level = delay(local_level(z, right, s.level), self.late, s.level_skip)
-        latents = delay(z, self.late + right, s.latents) / z_level
+        latent_level = local_level(z, right, s.latent_level)
+        latent_level = delay(latent_level, self.transform_delay, s.latent_level_skip)
+        latents = delay(z, self.transform_delay + right, s.latents) / latent_level
         latents = scale_channels(latents, 1.0 / self.latent_scale)
         features = cat_planar(scale_channels(base / level, 1.0 / self.tilt), latents)
         gain = self.stage_gain(n_codebooks)[:, :, None]
         limit = None
         if self.repair is not None:
             assert bands is not None
-            bands = delay(bands, self.late, s.bands)
+            bands = delay(bands, self.transform_delay, s.bands)
             limit = delay(self.repair.limit(plain, bands), right + depth, s.limit)
             missing = delay(self.repair.missing(spectrum, bands), right, s.missing)
             bands = delay(bands, right, s.bands_skip)
             gain = gain + self.repair.condition(missing, bands, level)
         h = self.trunk(features, gain, s.trunk)
         base = delay(base, depth, s.base_skip)
-        level = delay(level, depth, s.base_level_skip)
+        level = delay(level, depth, s.level_skip)
         residual = scale_channels(self.out_proj(h).float(), self.tilt) * level
         # modulus gate on the output: restores (or lowers) energy without touching the phase
         moduli = magnitude(h).to(h.dtype)
         gain = torch.exp(self.gain_proj(moduli).float().clamp(-3.0, 3.0))
         corrected = scale_planar(base, gain) + residual
         if self.repair is None:
-            return expand(corrected, self.config.feature_exponent)
+            return power_expand(corrected, exponent)
         assert bands is not None and limit is not None
         noise = delay(torch.cat([latents, bands], 1), depth, s.noise)
         latents, bands = noise.split([latents.shape[1], bands.shape[1]], 1)
         corrected = corrected + self.repair.noise(latents, bands, moduli)
-        corrected = self.repair(expand(corrected, self.config.feature_exponent), bands, moduli)
-        return bounded(corrected, limit)
+        repaired = self.repair(power_expand(corrected, exponent), bands, moduli)
+        return bounded(repaired, limit)
 
 
 class EnergyRepair(nn.Module):
@@ -197,11 +199,11 @@ class EnergyRepair(nn.Module):
 
     carrier: Tensor
 
-    def __init__(self, config: ModelConfig, energies: EnergyCoder, width: int, bins: int) -> None:
+    def __init__(self, config: ModelConfig, bands: Bands, width: int) -> None:
         super().__init__()
-        self._energies = [energies]
+        self.bands = bands
         self._exponent = config.feature_exponent
-        n = energies.n_bands
+        bins, n = config.n_fft // 2 + 1, bands.count
         self.condition_proj = nn.Conv1d(2 * n, width, 1)
         nn.init.zeros_(self.condition_proj.weight)
         nn.init.zeros_(cast(Tensor, self.condition_proj.bias))
@@ -211,7 +213,7 @@ class EnergyRepair(nn.Module):
         high = torch.linspace(0.0, config.sample_rate / 2, bins) > 6500.0
         for layer, bias in (
             (self.noise_proj, torch.where(high, -0.7, -3.0)),
-            (self.trust_proj, torch.cat([3.0 * energies.to_bands(high.float()) - 0.5, zero])),
+            (self.trust_proj, torch.cat([3.0 * bands.to_bands(high.float()) - 0.5, zero])),
         ):
             nn.init.zeros_(layer.weight)
             with torch.no_grad():
@@ -221,7 +223,7 @@ class EnergyRepair(nn.Module):
 
     def missing(self, spectrum: Tensor, bands: Tensor) -> Tensor:
         """Energies against those of a spectrum, log10 of the ratio within +-30 dB."""
-        return (bands - self._energies[0].measure(spectrum)).clamp(-3.0, 3.0)
+        return (bands - self.bands.energies(spectrum)).clamp(-3.0, 3.0)
 
     def limit(self, plain: Tensor, bands: Tensor) -> Tensor:
         """The most power that frames may have, ``[B, 1, T]``: in each band that of the latents'
@@ -231,9 +233,7 @@ class EnergyRepair(nn.Module):
         on a compressed modulus, may not fit what they are applied to, and 50 dB more than anybody
         coded come out: a sine sweep at 1 kbps showed it.
         """
-        energies = self._energies[0]
-        most = torch.pow(10.0, torch.maximum(bands, energies.measure(plain)))
-        return torch.matmul(energies.spread.sum(0), most)[:, None]
+        return self.bands.total(torch.maximum(bands + _OVERLAP_LOSS, self.bands.energies(plain)))
 
     def condition(self, missing: Tensor, bands: Tensor, level: Tensor) -> Tensor:
         """Gains ``[B, width, T]`` for the trunk's input, relative to 1."""
@@ -245,10 +245,10 @@ class EnergyRepair(nn.Module):
         re, im = self.carrier.unbind(-1)
         weight = torch.cat([torch.cat([re, -im], 1), torch.cat([im, re], 1)])
         with torch.autocast(latents.device.type, enabled=False):
-            mix = torch.matmul(weight, compress(latents.float(), 0.3))
+            mix = torch.matmul(weight, power_compress(latents.float(), 0.3))
             unit = scale_planar(mix, 1.0 / magnitude(mix, eps=1e-6))
         log_gain = self.noise_proj(moduli).float().clamp(-8.0, 1.5)
-        log_level = self._energies[0].to_bins(bands) * (0.5 * self._exponent * math.log(10.0))
+        log_level = self.bands.to_bins(bands) * (0.5 * self._exponent * math.log(10.0))
         return scale_planar(unit, torch.exp(log_gain + log_level))
 
     def forward(self, spectrum: Tensor, bands: Tensor, moduli: Tensor) -> Tensor:
@@ -260,7 +260,7 @@ class EnergyRepair(nn.Module):
         trust, extra = self.trust_proj(moduli).float().chunk(2, 1)
         log_gain = torch.sigmoid(trust) * self.missing(spectrum, bands) + extra
         log_gain = log_gain.clamp(-2.0, 2.0)
-        return scale_planar(spectrum, torch.pow(10.0, 0.5 * self._energies[0].to_bins(log_gain)))
+        return scale_planar(spectrum, torch.pow(10.0, 0.5 * self.bands.to_bins(log_gain)))
 
 
 def bounded(spectrum: Tensor, limit: Tensor) -> Tensor:

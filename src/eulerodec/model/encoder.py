@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from ..nn import Clock, ComplexConv1d, History, WidelyLinearConv1d, compress, delay
+from ..nn import (
+    Clock,
+    ComplexConv1d,
+    History,
+    StreamState,
+    WidelyLinearConv1d,
+    delay,
+    power_compress,
+)
 from .config import ModelConfig
 from .trunk import LEVEL_LEFT, LayerState, Trunk, local_level, scale_channels
 
@@ -15,16 +23,16 @@ __all__ = ["Encoder", "EncoderState"]
 
 
 @dataclass
-class EncoderState:
-    """The encoder in a stream; its parts are None for a whole recording."""
+class EncoderState(StreamState):
+    """The encoder in a stream."""
 
-    clock: Clock | None = None
-    trunk: list[LayerState] | None = None
-    features: History | None = None
-    features_level: History | None = None
-    latents: History | None = None
-    level: History | None = None
-    level_skip: History | None = None
+    clock: Clock | None
+    trunk: list[LayerState] | None
+    features: History | None = field(default_factory=History)
+    features_level: History | None = field(default_factory=History)
+    latents: History | None = field(default_factory=History)
+    level: History | None = field(default_factory=History)
+    level_skip: History | None = field(default_factory=History)
 
 
 class Encoder(nn.Module):
@@ -36,15 +44,15 @@ class Encoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        bins, pairs = config.n_fft // 2 + 1, config.hop_length // 2
-        self.transform = WidelyLinearConv1d(bins, pairs, 1, bias=False)
-        self.select = WidelyLinearConv1d(pairs, config.latent_dim, 1, bias=False)
+        bins, coefficients = config.n_fft // 2 + 1, config.hop_length // 2
+        self.transform = WidelyLinearConv1d(bins, coefficients, 1, bias=False)
+        self.select = WidelyLinearConv1d(coefficients, config.latent_dim, 1, bias=False)
         self.trunk = Trunk(
             config, bins, config.encoder_channels, config.encoder_blocks, config.encoder_look_ahead
         )
         self.out_proj = ComplexConv1d(config.encoder_channels, config.latent_dim, 1, bias=False)
         nn.init.zeros_(self.out_proj.weight)
-        # typical modulus per bin and per latent, relative to the frame's level
+        # root mean square per bin and per latent, relative to the frame's level
         self.register_buffer("tilt", torch.ones(bins))
         self.register_buffer("latent_scale", torch.ones(config.latent_dim))
         self.right = min(1, config.encoder_look_ahead)
@@ -54,25 +62,23 @@ class Encoder(nn.Module):
     def transform_path(self, spec: Tensor) -> Tensor:
         """The lapped transform codec's latents, planar ``[B, 2D, T]``, float32."""
         with torch.autocast(spec.device.type, enabled=False):
-            pairs = compress(self.transform(spec.float()), self.config.latent_exponent)
-            return self.select(pairs)
+            mdct = power_compress(self.transform(spec.float()), self.config.latent_exponent)
+            return self.select(mdct)
 
     def start(self, clock: Clock) -> EncoderState:
         """State for a stream."""
-        return EncoderState(
-            clock, self.trunk.start(clock, self.right), *(History() for _ in range(5))
-        )
+        return EncoderState(clock, self.trunk.start(clock, self.right))
 
     def forward(self, spec: Tensor, state: EncoderState | None = None) -> Tensor:
-        """With ``state``: the next block of a stream, late by ``look_ahead`` frames."""
+        """Latents of a recording, or of a stream's next block, delayed by ``look_ahead`` frames."""
         z, shift = self.paths(spec, state)
         return z + shift
 
     def paths(self, spec: Tensor, state: EncoderState | None = None) -> tuple[Tensor, Tensor]:
         """The latents of the transform path, and what the network path adds to them."""
-        s, right = state or EncoderState(), self.right
+        s, right = state or EncoderState.whole(), self.right
         z = self.transform_path(spec)
-        features = compress(spec, self.config.feature_exponent)
+        features = power_compress(spec, self.config.feature_exponent)
         level = local_level(features, right, s.features_level)
         features = delay(features, right, s.features)
         h = self.trunk(scale_channels(features / level, 1.0 / self.tilt), states=s.trunk)

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..nn import compress
+from ..nn import power_compress
 from ..quantize import cluster_means, nearest
 from .energies import MAX_CORRECTION, RHO, EnergyCoder
 from .network import EuleroDec
-from .transform import set_planar_matrix, typical
+from .transform import channel_rms, set_planar_matrix
 from .trunk import local_level
 
-__all__ = ["fit_energies", "fit_energy_stage", "initialize"]
+__all__ = ["code_vectors", "fit_energies", "fit_energy_stage", "initialize"]
 
 # Fitting the energies: crops of those that initialize() is given, steps, lower numbers of stages
 _ENERGY_CROPS, _ENERGY_STEPS, _LOWER_STAGES = 2400, 900, (1, 3, 4)
@@ -30,15 +30,15 @@ def initialize(model: EuleroDec, wavs: Tensor) -> None:
     """Sets the transform path and the codebooks from audio ``[n, 1, N]``, before training.
 
     Karhunen-Loeve basis of the compressed lapped transform, k-means codebooks on its latents,
-    and the typical levels by which the network path's inputs and outputs are scaled.
+    and the levels by which the network path's inputs and outputs are scaled.
     """
     config, encoder, decoder = model.config, model.encoder, model.decoder
     right = encoder.right
     specs = [model.stft.analysis(w[:, 0]) for w in wavs.split(16)]
     scatter = torch.zeros(config.hop_length, config.hop_length, dtype=torch.float64)
     for spec in specs:
-        pairs = compress(encoder.transform(spec), config.latent_exponent)
-        flat = pairs.transpose(1, 2).reshape(-1, pairs.shape[1]).double()
+        mdct = power_compress(encoder.transform(spec), config.latent_exponent)
+        flat = mdct.transpose(1, 2).reshape(-1, mdct.shape[1]).double()
         scatter += (flat.t() @ flat).cpu()
     _, basis = torch.linalg.eigh(scatter)
     basis = basis.flip(-1)[:, : 2 * config.latent_dim]  # strongest first
@@ -49,9 +49,9 @@ def initialize(model: EuleroDec, wavs: Tensor) -> None:
 
     z = torch.cat([encoder.transform_path(spec) for spec in specs])
     model.quantizer.fit(z)
-    seen = (compress(spec, config.feature_exponent) for spec in specs)
-    tilt = typical(x / local_level(x, right) for x in seen)
-    scale = typical([z / local_level(z, right)])
+    seen = (power_compress(spec, config.feature_exponent) for spec in specs)
+    tilt = channel_rms(x / local_level(x, right) for x in seen)
+    scale = channel_rms([z / local_level(z, right)])
     for module in (encoder, decoder):
         module.tilt.copy_(tilt)
         module.latent_scale.copy_(scale)
@@ -70,19 +70,21 @@ def fit_energies(model: EuleroDec, wavs: Tensor) -> None:
     codes, targets = [], []
     for wav in wavs.split(16):
         spec = model.stft.analysis(wav[:, 0])
-        codes.append(quantizer.encode(model.encoder(spec)))
-        targets.append(energies.measure(spec))
+        # One path: the shipped predictors were fitted so, three times as fast, on latents a little
+        # worse than those of the search that they meet in use (DEFAULT_BEAM).
+        codes.append(quantizer.encode(model.encoder(spec), beam=1))
+        targets.append(model.bands.energies(spec))
     target = torch.cat(targets)
 
     def coded(stages: int) -> tuple[Tensor, Tensor]:
         z = [quantizer.decode(c[:, :stages]) for c in codes]
-        return torch.cat(z), torch.cat([model.decoder.pairs(part) for part in z])
+        return torch.cat(z), torch.cat([model.decoder.mdct(part) for part in z])
 
     level = _level(coded(quantizer.n_codebooks)[1])
     energies.typical.copy_((target - level).mean((0, 2)))
     known = None
     for k, position in enumerate(model.config.energy_stages):
-        # the first also has to foretell at lower rates
+        # the first also has to predict at lower rates
         lower = _LOWER_STAGES if k == 0 else ()
         inputs = [(*coded(n), known) for n in (position - k, *lower)]
         known = fit_energy_stage(energies, k, inputs, target, _ENERGY_STEPS)
@@ -99,7 +101,7 @@ def fit_energy_stage(
     """Predictor and codebook of a stage from examples; returns the energies it then gives.
 
     Args:
-        inputs: alternatives (z, pairs, known) for the same n crops; the first is the one that
+        inputs: alternatives (z, mdct, known) for the same n crops; the first is the one that
             is coded, a quarter of the training sees the others (fewer stages).
         target: measured energies ``[n, bands, T]``.
         steps: of training (AdamW, L1 loss on what a frame's error has that rho times the one
@@ -115,9 +117,9 @@ def fit_energy_stage(
             pick = torch.randint(len(target), (32,), generator=draw)
             other = step % 4 == 3 and len(inputs) > 1
             which = 1 + step // 4 % (len(inputs) - 1) if other else 0
-            z, pairs, known = (None if x is None else x[pick] for x in inputs[which])
-            assert z is not None and pairs is not None
-            error = target[pick] - energies.foretell(stage, z, pairs, known)
+            z, mdct, known = (None if x is None else x[pick] for x in inputs[which])
+            assert z is not None and mdct is not None
+            error = target[pick] - energies.predict(stage, z, mdct, known)
             # what the codes of the frames before cannot make good counts most
             new = error[..., 1:] - RHO * error[..., :-1]
             weight = energies.weight[:, None]
@@ -126,17 +128,17 @@ def fit_energy_stage(
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-    z, pairs, known = inputs[0]
+    z, mdct, known = inputs[0]
     rows = [slice(k, k + 128) for k in range(0, len(target), 128)]
-    foretold = torch.cat([
-        energies.foretell(stage, z[r], pairs[r], None if known is None else known[r]) for r in rows
+    predicted = torch.cat([
+        energies.predict(stage, z[r], mdct[r], None if known is None else known[r]) for r in rows
     ]).detach()  # fmt: skip
-    _fit_codebook(energies, stage, target - foretold)
-    codes, correction = energies.search(stage, target, foretold)
+    _fit_codebook(energies, stage, target - predicted)
+    codes, correction = energies.search(stage, target, predicted)
     energies.ema_count[stage] = torch.bincount(
         codes.flatten(), minlength=energies.codebooks.shape[1]
     ).clamp_min(0.1) / codes.numel() * energies.codebooks.shape[1]  # fmt: skip
-    return foretold + correction
+    return predicted + correction
 
 
 @torch.no_grad()
@@ -157,8 +159,8 @@ def _fit_codebook(energies: EnergyCoder, stage: int, rest: Tensor) -> None:
             # what the search really meets: the rest after its own codes
             energies.codebooks[stage] = book
             index, correction = energies.search(stage, rest, torch.zeros_like(rest))
-            carried = correction - energies.vectors(stage, index)
-            x = vectors(rest - carried)
+            feedback = correction - energies.vectors(stage, index)
+            x = vectors(rest - feedback)
             index = index.flatten()
         else:
             index = torch.cat([nearest(part * w, book * w) for part in x.split(8192)])
@@ -166,6 +168,25 @@ def _fit_codebook(energies: EnergyCoder, stage: int, rest: Tensor) -> None:
     energies.codebooks[stage] = book
 
 
-def _level(pairs: Tensor) -> Tensor:
+def _level(mdct: Tensor) -> Tensor:
     """log10 of the mean power of planar ``[B, 2C, T]``, ``[B, 1, T]``."""
-    return (2.0 * pairs.square().mean(1, keepdim=True) + 1e-9).log10()
+    return (2.0 * mdct.square().mean(1, keepdim=True) + 1e-9).log10()
+
+
+def code_vectors(model: EuleroDec) -> Tensor:
+    """What all codes stand for, as vectors ``[K, size, N]`` whose sum describes a frame.
+
+    Latents first, then the corrections of each energy stage, at a tenth of the latents' power.
+    """
+    energies, books = model.energies, list(model.quantizer.codebooks)
+    if energies is None:
+        return torch.stack(books)
+    power = books[0].square().sum(-1).mean()
+    wide = len(energies.codebooks) * energies.n_bands
+    books = [F.pad(book, (0, wide)) for book in books]
+    for k, position in enumerate(model.config.energy_stages):
+        book = energies.codebooks[k]
+        book = book * (0.1 * power / book.square().sum(-1).mean()).sqrt()
+        left = books[0].shape[1] - wide + k * energies.n_bands
+        books.insert(position, F.pad(book, (left, books[0].shape[1] - left - book.shape[1])))
+    return torch.stack(books).detach()

@@ -5,10 +5,10 @@ Encoder and decoder are each the sum of two paths.
 * The *transform path* is a lapped transform codec: a widely linear map of one STFT frame (it
   starts as the MDCT, the critically sampled transform hidden in the STFT; the MDCT is real-linear
   but not complex-linear in the STFT, hence widely linear), magnitude compression of its complex
-  pairs, and a unitary map onto the strongest components (Karhunen-Loeve).  Set from data before
-  training, it codes at once, and it can be trained on.
+  coefficients, and a unitary map onto the strongest components (Karhunen-Loeve). Set from data
+  before training, it codes at once, and it can be trained on.
 * The *network path* sees the compressed STFT, mixes frames and bands through complex gated
-  convolutions, 2x2-whitening and axial attention, and adds what a linear transform cannot know.  It
+  convolutions, 2x2-whitening and axial attention, and adds what a linear transform cannot know. It
   starts at zero.
 
 Some stages of codes hold the energies of frequency bands (:mod:`.energies`); the decoder
@@ -30,6 +30,7 @@ from torch.nn import functional as F
 from ..errors import AudioError, BitstreamError
 from ..nn import STFT
 from ..quantize import DEFAULT_BEAM, QuantizerOutput, ResidualVQ, SearchTables
+from .bands import Bands
 from .config import ModelConfig
 from .decoder import Decoder
 from .encoder import Encoder
@@ -66,37 +67,38 @@ class Latents:
 
     Attributes:
         z: sum of the latent stages, planar ``[B, 2D, T]``.
-        before: for each energy stage that is there, the sum of those before it (z if none is).
+        prefixes: for each energy stage that is there, the sum of the latent stages before it,
+            planar ``[B, 2D, T]``; z alone if there is none.
         vectors: for each energy stage that is there, its code vectors ``[B, bands, T]``.
     """
 
     z: Tensor
-    before: list[Tensor]
+    prefixes: list[Tensor]
     vectors: list[Tensor]
 
 
 class EuleroDec(nn.Module):
-    """The codec network.  ``encode`` and ``decode`` are the product, ``forward`` trains it."""
+    """The codec network. ``encode`` and ``decode`` are the product, ``forward`` trains it."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        # without weights or saved buffers: parts that need them hold the same ones
         self.stft = STFT(config.n_fft, config.hop_length)
+        self.bands = Bands(config.sample_rate, config.hop_length)
         self.encoder = Encoder(config)
         latent_stages = config.n_codebooks - len(config.energy_stages)
         self.quantizer = ResidualVQ(config.latent_dim, latent_stages, config.codebook_size)
         self.energies: EnergyCoder | None = None
         if config.energy_stages:
             self.energies = EnergyCoder(
-                config.sample_rate,
-                self.stft.n_bins,
-                config.hop_length // 2,
+                self.bands,
                 config.latent_dim,
                 len(config.energy_stages),
                 config.codebook_size,
                 config.energy_channels,
             )
-        self.decoder = Decoder(config, self.stft, self.energies)
+        self.decoder = Decoder(config, self.stft, self.bands)
         set_lapped_transform(self.encoder, self.decoder, self.stft)
 
     # ---- facts --------------------------------------------------------------------------------
@@ -140,18 +142,6 @@ class EuleroDec(nn.Module):
         """Algorithmic latency in seconds: look-ahead including the framing."""
         return (self.look_ahead + 1) / self.sample_rate
 
-    @property
-    def look_ahead_ms(self) -> float:
-        return 1000 * self.look_ahead / self.sample_rate
-
-    @property
-    def receptive_field_ms(self) -> float:
-        return 1000 * self.receptive_field / self.sample_rate
-
-    @property
-    def latency_ms(self) -> float:
-        return 1000 * self.latency_s
-
     def n_frames(self, n_samples: int) -> int:
         """Latent frames for that many samples: ceil(N / hop_length) + 1, 0 for 0."""
         return self.stft.n_frames(n_samples)
@@ -173,7 +163,7 @@ class EuleroDec(nn.Module):
             z = spec.new_zeros(len(spec), 2 * self.config.latent_dim, 0)
         else:
             z = self.encoder(spec)
-        return self.search(z, self.measure(spec), n_codebooks, beam)
+        return self.search(z, self.band_energies(spec), n_codebooks, beam)
 
     @torch.no_grad()
     def decode(self, codes: Tensor, n_samples: int) -> Tensor:
@@ -185,9 +175,9 @@ class EuleroDec(nn.Module):
         codes = codes.long()
         # a stream that was cut has no last, half empty frame
         short = max(0, self.n_frames(n_samples) - codes.shape[-1])
-        latents = self.look_up(F.pad(codes, (0, short), value=-1))
+        latents = self.dequantize(F.pad(codes, (0, short), value=-1))
         stages = torch.full((len(codes),), codes.shape[1], device=codes.device)
-        spec = self.decoder(latents.z, self.band_energies(latents), stages)
+        spec = self.decoder(latents.z, self.decode_bands(latents), stages)
         return self.stft.synthesis(spec, n_samples)[:, None]
 
     def _analysis(self, wav: Tensor) -> Tensor:
@@ -199,9 +189,9 @@ class EuleroDec(nn.Module):
             )
         return self.stft.analysis(wav[:, 0])
 
-    def measure(self, spec: Tensor) -> Tensor | None:
-        """Log energies ``[B, bands, T]`` of a planar STFT; None without energy stages."""
-        return None if self.energies is None else self.energies.measure(spec)
+    def band_energies(self, spec: Tensor) -> Tensor | None:
+        """log10 energies ``[B, bands, T]`` of a planar STFT; None without energy stages."""
+        return None if self.energies is None else self.bands.energies(spec)
 
     def latent_stages(self, n_codebooks: int) -> int:
         """How many of the first ``n_codebooks`` stages code latents."""
@@ -209,7 +199,7 @@ class EuleroDec(nn.Module):
 
     @property
     def _restarts(self) -> list[int]:
-        """Latent stages before which the search settles: energies are foretold from there."""
+        """Latent stages before which the search settles: energies are predicted from there."""
         return [position - k for k, position in enumerate(self.config.energy_stages)]
 
     def _check_stages(self, stages: int) -> None:
@@ -259,13 +249,13 @@ class EuleroDec(nn.Module):
         for k, position in enumerate(self.config.energy_stages):
             if position >= stages:
                 return
-            before = self.quantizer.decode(latent[:, : position - k])
-            foretold = self.energies.foretell(k, before, self.decoder.pairs(before), known, state)
-            code, correction = self.energies.search(k, target, foretold, state)
-            known = foretold + correction
-            yield position, code, foretold, known
+            prefix = self.quantizer.decode(latent[:, : position - k])
+            predicted = self.energies.predict(k, prefix, self.decoder.mdct(prefix), known, state)
+            code, correction = self.energies.search(k, target, predicted, state)
+            known = predicted + correction
+            yield position, code, predicted, known
 
-    def look_up(self, codes: Tensor) -> Latents:
+    def dequantize(self, codes: Tensor) -> Latents:
         """Codes int64 ``[B, K, T]`` -> what they stand for; -1 (missing) adds nothing."""
         stages = codes.shape[1]
         self._check_stages(stages)
@@ -273,27 +263,27 @@ class EuleroDec(nn.Module):
         latent = codes[:, [k for k in range(stages) if k not in there]] if there else codes
         z = self.quantizer.decode(latent)
         stages_before = [p - k for k, p in enumerate(there)]
-        before = [
+        prefixes = [
             z if n == latent.shape[1] else self.quantizer.decode(latent[:, :n])
             for n in stages_before
         ]
         vectors = []
         if self.energies is not None:
             vectors = [self.energies.vectors(k, codes[:, p]) for k, p in enumerate(there)]
-        return Latents(z, before or [z], vectors)
+        return Latents(z, prefixes or [z], vectors)
 
-    def band_energies(self, latents: Latents, state: EnergyState | None = None) -> Tensor | None:
-        """Log energies ``[B, bands, T]`` that the decoder works with; None without such stages.
+    def decode_bands(self, latents: Latents, state: EnergyState | None = None) -> Tensor | None:
+        """log10 energies ``[B, bands, T]`` that the decoder works with; None without such stages.
 
         ``state``: for the next block of a stream.
         """
         if self.energies is None or latents.z.shape[-1] == 0:
             return None
         known: Tensor | None = None
-        for k, before in enumerate(latents.before):
-            known = self.energies.foretell(k, before, self.decoder.pairs(before), known, state)
+        for k, prefix in enumerate(latents.prefixes):
+            known = self.energies.predict(k, prefix, self.decoder.mdct(prefix), known, state)
             if k < len(latents.vectors):
-                known = known + self.energies.carry(k, latents.vectors[k], state)
+                known = known + self.energies.corrections(k, latents.vectors[k], state)
         return known
 
     def perplexity(self) -> Tensor:
@@ -304,24 +294,6 @@ class EuleroDec(nn.Module):
             for k, position in enumerate(self.config.energy_stages):
                 use.insert(position, own[k])
         return torch.stack(use)
-
-    def code_vectors(self) -> Tensor:
-        """What all codes stand for, ``[K, size, N]``, as vectors whose sum describes a frame.
-
-        Latents first, then the corrections of each energy stage, at a tenth of the latents' power.
-        """
-        books = list(self.quantizer.codebooks)
-        if self.energies is None:
-            return torch.stack(books)
-        power = self.quantizer.codebooks[0].square().sum(-1).mean()
-        wide = len(self.energies.codebooks) * self.energies.n_bands
-        books = [F.pad(book, (0, wide)) for book in books]
-        for k, position in enumerate(self.config.energy_stages):
-            book = self.energies.codebooks[k]
-            book = book * (0.1 * power / book.square().sum(-1).mean()).sqrt()
-            left = books[0].shape[1] - wide + k * self.energies.n_bands
-            books.insert(position, F.pad(book, (left, books[0].shape[1] - left - book.shape[1])))
-        return torch.stack(books).detach()
 
     # ---- training -----------------------------------------------------------------------------
 
@@ -337,7 +309,7 @@ class EuleroDec(nn.Module):
         spec = self._analysis(wav)
         transformed, shift = self.encoder.paths(spec)
         z = transformed + shift
-        bands = self.measure(spec)
+        bands = self.band_energies(spec)
         codes, losses, stats = None, {}, {}
         if quantize:
             if n_codebooks is None:
@@ -345,7 +317,7 @@ class EuleroDec(nn.Module):
             positions = torch.tensor(self.config.energy_stages, device=wav.device)
             latent_stages = n_codebooks - (n_codebooks[:, None] > positions).sum(1)
             if self.training and not self.quantizer.training:
-                out = self._codes_at_rest(z, latent_stages)
+                out = self._frozen_codes(z, latent_stages)
             else:
                 out = self.quantizer(z, latent_stages)
             error = (out.quantized - z).detach().square().mean().clamp_min(1e-12)
@@ -359,7 +331,7 @@ class EuleroDec(nn.Module):
         audio = self.stft.synthesis(spec, wav.shape[-1])[:, None]
         return ModelOutput(audio, spec, codes, losses, stats)
 
-    def _codes_at_rest(self, z: Tensor, stages: Tensor) -> QuantizerOutput:
+    def _frozen_codes(self, z: Tensor, stages: Tensor) -> QuantizerOutput:
         """Codes as :meth:`encode` chooses them, which the networks learn to work with."""
         with torch.autocast(z.device.type, enabled=False):
             x = z.detach().float()
@@ -375,11 +347,11 @@ class EuleroDec(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """All codes of a training batch, and the energies that each item's decoder knows."""
         codes, bands = latent, None
-        for position, code, foretold, known in self._code_energies(
+        for position, code, predicted, known in self._code_energies(
             latent, target, self.n_codebooks
         ):
             there = (n_codebooks > position)[:, None, None]
-            bands = torch.where(there, known, foretold if bands is None else bands)
+            bands = torch.where(there, known, predicted if bands is None else bands)
             codes = _insert(codes, position, torch.where(there[:, 0], code, -1))
         assert bands is not None
         return codes, bands

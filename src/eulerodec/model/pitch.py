@@ -1,16 +1,16 @@
 """One period earlier, one period later: what a voiced sound repeats, the decoder may average.
 
 The quantisation error of a frame has nothing to do with that of the next, but a voiced sound
-repeats itself with its pitch.  For every frame the windows one period before and after it are taken
+repeats itself with its pitch. For every frame the windows one period before and after it are taken
 from what the latents alone decode to, and mixed in, band by band, as far as they agree with it.
-That costs no bits.  (A long-term postfilter, as in speech codecs since Chen & Gersho 1995, IEEE
+That costs no bits. (A long-term postfilter, as in speech codecs since Chen & Gersho 1995, IEEE
 Trans. Speech and Audio Processing 3(1), with gains that are learnt and may look ahead.)
 
 The period is not chosen but weighted, by a softmax over all lags of
 
     SHARPNESS (c(l) - BIAS l),    c(l) = <x_n, x_(n -+ l)> / (|x_n| |x_(n -+ l)|),
 
-so that the result is continuous: where two lags are equally good, a rounding changes nothing.  (The
+so that the result is continuous: where two lags are equally good, a rounding changes nothing. (The
 denominator has a floor, 60 dB below the energy around.)
 """
 
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..nn import STFT, History, scale_planar, to_planar
+from .bands import Bands
 
 __all__ = ["PitchMixer"]
 
@@ -35,31 +36,28 @@ class PitchMixer(nn.Module):
     """Waveform ``[B, n]`` -> its STFT with periods mixed, and without.
 
     Args:
-        stft: of the model; not a child of this module.
+        stft, bands: of the model, which shares them.
         sample_rate: Hz.
-        bin_bands: ``[bands, F]``, rows that average the bins of a band.
-        spread: ``[F, bands]``, values of bands to bins.
         look_ahead: whether the period after a frame may be used.
         channels: width of the network that gives the gains.
         n_codebooks: most stages of codes.
     """
 
     _penalty: Tensor
-    _bin_bands: Tensor
-    _spread: Tensor
 
     def __init__(
         self,
         stft: STFT,
+        bands: Bands,
         sample_rate: int,
-        bin_bands: Tensor,
-        spread: Tensor,
+        *,
         look_ahead: bool,
         channels: int,
         n_codebooks: int,
     ) -> None:
         super().__init__()
-        self._stft = [stft]
+        self.stft = stft
+        self.bands = bands
         self._most = n_codebooks
         self._longest = round(_LONGEST_S * sample_rate)
         self._shortest = round(_SHORTEST_S * sample_rate)
@@ -68,10 +66,8 @@ class PitchMixer(nn.Module):
         self.right = self.left if look_ahead else 0
         lags = torch.arange(self._shortest, self._longest + 1)
         self.register_buffer("_penalty", _BIAS * lags / sample_rate, persistent=False)
-        self.register_buffer("_bin_bands", bin_bands, persistent=False)
-        self.register_buffer("_spread", spread, persistent=False)
         n_copies = 2 if look_ahead else 1
-        n_bands = len(bin_bands)
+        n_bands = bands.count
         self.net = nn.Sequential(
             nn.Conv1d((1 + n_copies) * n_bands + n_copies + 1, channels, 1),
             nn.GELU(),
@@ -90,10 +86,10 @@ class PitchMixer(nn.Module):
 
         Args:
             wav: whole recording, T + 1 hops that make T frames; with ``past`` the next block of a
-                stream, whose result is late by ``right`` frames.
+                stream, whose result is delayed by ``right`` frames.
             n_codebooks: int ``[B]``, stages of codes.
         """
-        stft = self._stft[0]
+        stft = self.stft
         hop, size = stft.hop_length, stft.n_fft
         left, right = self.left * hop, self.right * hop
         if past is None:
@@ -149,14 +145,14 @@ class PitchMixer(nn.Module):
     ) -> list[Tensor]:
         """Real gains ``[B, F, T]`` for each spectrum, from moduli and phase differences."""
         parts = [x.unflatten(1, (2, -1)) for x in spectra]
-        energy = [torch.matmul(self._bin_bands, x.square().sum(1)) + 1e-8 for x in parts]
+        energy = [self.bands.to_bands(x.square().sum(1)) + 1e-8 for x in parts]
         total = energy[0].mean(1, keepdim=True)
         features = [(energy[0] / total).log10()]
         for x, e in zip(parts[1:], energy[1:], strict=True):
-            cross = torch.matmul(self._bin_bands, (parts[0] * x).sum(1))
+            cross = self.bands.to_bands((parts[0] * x).sum(1))
             features.append(cross * (energy[0] * e).rsqrt())
         features += [x[:, None] for x in periodic]
         stages = (n_codebooks / self._most)[:, None, None].to(total.dtype)
         features.append(stages.expand_as(total))
         gains = self.net(torch.cat(features, 1)).chunk(len(spectra), 1)
-        return [torch.matmul(self._spread, gain) for gain in gains]
+        return [self.bands.to_bins(gain) for gain in gains]

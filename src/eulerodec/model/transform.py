@@ -12,10 +12,10 @@ from ..nn import STFT, WidelyLinearConv1d
 from .decoder import Decoder
 from .encoder import Encoder
 
-__all__ = ["set_lapped_transform", "set_planar_matrix", "typical"]
+__all__ = ["channel_rms", "set_lapped_transform", "set_planar_matrix"]
 
 
-def typical(parts: Iterable[Tensor]) -> Tensor:
+def channel_rms(parts: Iterable[Tensor]) -> Tensor:
     """Root mean square modulus of each channel of planar ``[B, 2C, T]``, bounded below."""
     powers = [2.0 * x.unflatten(1, (2, -1)).square().mean((0, 1, 3)) for x in parts]
     rms = torch.stack(powers).mean(0).sqrt()
@@ -38,8 +38,8 @@ def set_lapped_transform(encoder: Encoder, decoder: Decoder, stft: STFT) -> None
     """MDCT as a widely linear map of one STFT frame, and back; identity-like band selection.
 
     MDCT (Princen, Johnson & Bradley 1987): y_k = sqrt(2/h) sum_n w_n x_n cos(pi/h (n + 1/2 + h/2)
-    (k + 1/2)) over a window of 2h samples.  y is linear in the windowed frame, which is linear in
-    (re, im) of its STFT.  Coefficients 2j and 2j + 1 become re and im of pair j.
+    (k + 1/2)) over a window of 2h samples. y is linear in the windowed frame, which is linear in
+    (re, im) of its STFT. Coefficients 2j and 2j + 1 become re and im of the complex coefficient j.
     """
     hop = encoder.config.hop_length
     bins = stft.n_bins
@@ -57,11 +57,11 @@ def set_lapped_transform(encoder: Encoder, decoder: Decoder, stft: STFT) -> None
     back = torch.fft.rfft(mdct).t()  # [bins, h]
     set_planar_matrix(encoder.transform, forward.float())
     set_planar_matrix(decoder.transform, torch.cat([back.real, back.imag]).float())
-    # until initialize(): the lowest pairs, as they are
+    # until initialize(): the lowest coefficients, as they are
     keep = torch.eye(2 * encoder.config.latent_dim, dtype=torch.float32)
-    pairs, dim = hop // 2, encoder.config.latent_dim
+    half, dim = hop // 2, encoder.config.latent_dim
     matrix = torch.zeros(2 * dim, hop)
     matrix[:dim, :dim] = keep[:dim, :dim]
-    matrix[dim:, pairs : pairs + dim] = keep[dim:, dim:]
+    matrix[dim:, half : half + dim] = keep[dim:, dim:]
     set_planar_matrix(encoder.select, matrix)
     set_planar_matrix(decoder.expand, matrix.t())

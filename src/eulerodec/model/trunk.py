@@ -17,9 +17,9 @@ from ..nn import (
     MagnitudeGLU,
     TimeAttention,
     WhiteningNorm,
-    clip,
     context,
     delay,
+    mask_frames,
     scale_planar,
 )
 from .config import ModelConfig
@@ -41,10 +41,10 @@ def scale_channels(x: Tensor, gain: Tensor) -> Tensor:
 
 @dataclass
 class LayerState:
-    """A residual layer in a stream: what it needs of the past.  ``late``: frames, of its result."""
+    """A residual layer in a stream; ``delayed``: frames that its result is delayed by."""
 
     clock: Clock
-    late: int
+    delayed: int
     inner: History = field(default_factory=History)
     skip: History = field(default_factory=History)
 
@@ -60,7 +60,7 @@ def local_level(x: Tensor, right: int, past: History | None = None) -> Tensor:
 
 
 class Residual(nn.Module):
-    """A layer of the trunk: ``x + branch(x)``, late by ``right`` frames in a stream."""
+    """A layer of the trunk: ``x + branch(x)``, delayed by ``right`` frames in a stream."""
 
     right = 0
 
@@ -71,7 +71,7 @@ class Residual(nn.Module):
         if state is None:
             return x + self.branch(x, None)
         y = delay(x, self.right, state.skip) + self.branch(x, state.inner)
-        return clip(y, state.late, state.clock)
+        return mask_frames(y, state.delayed, state.clock)
 
 
 class GatedBlock(Residual):
@@ -159,12 +159,12 @@ class Trunk(nn.Module):
     def _residuals(self) -> list[Residual]:
         return cast(list[Residual], list(self.layers))
 
-    def start(self, clock: Clock, late: int) -> list[LayerState]:
-        """States for a stream; ``late``: frames, of the input."""
+    def start(self, clock: Clock, delayed: int) -> list[LayerState]:
+        """States for a stream whose input is delayed by ``delayed`` frames."""
         states = []
         for layer in self._residuals:
-            late += layer.right
-            states.append(LayerState(clock, late))
+            delayed += layer.right
+            states.append(LayerState(clock, delayed))
         return states
 
     def forward(

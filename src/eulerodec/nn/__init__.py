@@ -10,15 +10,14 @@ from .conv import (
     ComplexConvTranspose2d,
     WidelyLinearConv1d,
     better_dilated,
-    frozen,
-    prepare_weights,
+    prepared,
 )
-from .history import Clock, History, clip, context, delay
+from .history import Clock, History, StreamState, context, delay, mask_frames
 from .init import complex_glorot_, complex_kaiming_, complex_unitary_
 from .linear import ComplexLinear
 from .norm import ComplexBatchNorm, ComplexRMSNorm, WhiteningNorm, inverse_sqrt_2x2
 from .planar import ComplexModule, magnitude, scale_planar, to_complex, to_planar
-from .stft import STFT, compress, expand
+from .stft import STFT, power_compress, power_expand
 
 __all__ = [
     "STFT",
@@ -37,26 +36,26 @@ __all__ = [
     "MagnitudeGELU",
     "MagnitudeGLU",
     "ModReLU",
+    "StreamState",
     "TimeAttention",
     "WhiteningNorm",
     "WidelyLinearConv1d",
     "band_centres",
     "better_dilated",
-    "clip",
     "complex_glorot_",
     "complex_kaiming_",
     "complex_unitary_",
-    "compress",
     "context",
     "delay",
     "erb_rate",
     "erb_width",
-    "expand",
-    "frozen",
     "gated",
     "inverse_sqrt_2x2",
     "magnitude",
-    "prepare_weights",
+    "mask_frames",
+    "power_compress",
+    "power_expand",
+    "prepared",
     "scale_planar",
     "to_complex",
     "to_planar",

@@ -1,7 +1,7 @@
 """Complex activations: a real gain, computed from the input, times the input.
 
 U(1)-equivariant (gain depends on the modulus only): ModReLU, MagnitudeGELU, MagnitudeGLU (in
-``value``; invariant in the phase of ``gate``).  Not equivariant: Cardioid (depends on the phase).
+``value``; invariant in the phase of ``gate``). Not equivariant: Cardioid (depends on the phase).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _per_channel(w: Tensor, x: Tensor) -> Tensor:
 class ModReLU(ComplexModule):
     """``relu(|z| + b) z / |z|`` with a real b per channel (Arjovsky et al. 2016); b starts at 0.
 
-    U(1)-equivariant.  For b > 0 the function has a step at z = 0 (smoothed over |z| ~ 1e-6).
+    U(1)-equivariant. For b > 0 the function has a step at z = 0 (smoothed over |z| ~ 1e-6).
     """
 
     def __init__(self, channels: int, bias: float = 0.0) -> None:
@@ -44,8 +44,8 @@ class ModReLU(ComplexModule):
 class MagnitudeGELU(ComplexModule):
     """``z Phi((|z| - mu) / sigma)``: GELU with the modulus as gate, mu and sigma per channel.
 
-    Phi is the normal distribution function.  The defaults open the gate half way at the median
-    modulus of a unit-power circular Gaussian.  sigma is kept positive as exp(log_sigma).
+    Phi is the normal distribution function. The defaults open the gate half way at the median
+    modulus of a unit-power circular Gaussian. sigma is kept positive as exp(log_sigma).
     U(1)-equivariant.
     """
 
@@ -67,7 +67,7 @@ class MagnitudeGELU(ComplexModule):
 class Cardioid(ComplexModule):
     """``(1 + cos arg z) z / 2`` (Virtue et al. 2017): ReLU on the real axis, by phase elsewhere.
 
-    cos arg z = re/|z|, no atan2.  *Not* U(1)-equivariant.
+    cos arg z = re/|z|, no atan2. *Not* U(1)-equivariant.
     """
 
     def planar_forward(self, x: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ class MagnitudeGLU(nn.Module):
     """Gated linear unit with a modulus gate: ``forward(value, gate)``, see :func:`gated`.
 
     ``a`` (starts at 2) and ``b`` (gate half open at the median modulus) are real, per channel.
-    U(1)-equivariant in ``value``, invariant to the phase of ``gate``.  Both planar or both complex.
+    U(1)-equivariant in ``value``, invariant to the phase of ``gate``. Both planar or both complex.
     """
 
     def __init__(self, channels: int, a: float = 2.0, b: float = -2.0 * RAYLEIGH_MEDIAN) -> None:

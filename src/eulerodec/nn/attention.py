@@ -2,7 +2,7 @@
 
 The score is Re(q k^H) / sqrt(2 d), which is the real dot product of [re | im] vectors of size 2d,
 and the weights are real, so complex attention is one ordinary scaled dot product attention on
-concatenated parts.  Projections have no bias: a common phase cancels in the score and passes
+concatenated parts. Projections have no bias: a common phase cancels in the score and passes
 through the values, so the layer is U(1)-equivariant.
 """
 
@@ -36,13 +36,13 @@ class AxialAttention(ComplexModule):
         channels: complex channels C, a multiple of ``heads``.
         heads: number of heads H.
         axis: ``"frequency"`` or ``"time"``.
-        window: None attends to the whole axis, without position information.  ``(left, right)``
+        window: None attends to the whole axis, without position information. ``(left, right)``
             lets position t see t-left .. t+right only, with a learned bias per head and offset,
-            and takes O(length * window) memory.  Positions outside the map count as zero frames
+            and takes O(length * window) memory. Positions outside the map count as zero frames
             (key and value 0, like the zero padding of a convolution), so the result at t is the
             same for any length that contains its window, and a stream can start from zero state.
         zero_init: start the output projection at zero (a residual branch that begins as identity).
-    Shape: planar ``[B, 2C, F, T]`` -> same.  U(1)-equivariant.
+    Shape: planar ``[B, 2C, F, T]`` -> same. U(1)-equivariant.
     """
 
     bias_index: Tensor
@@ -86,7 +86,7 @@ class AxialAttention(ComplexModule):
 
     def attend(self, x: Tensor, past: History | None = None) -> Tensor:
         """The layer on a planar tensor; with ``past`` on the next block of a stream along the axis,
-        late by the right side of the window."""
+        delayed by the right side of the window."""
         self._check_channels(x, self.channels)
         if x.numel() == 0:
             return x

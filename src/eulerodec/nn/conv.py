@@ -1,14 +1,15 @@
 """Complex convolutions, computed as one real convolution with a block weight.
 
 (wr + i wi)(xr + i xi) = (wr xr - wi xi) + i (wi xr + wr xi): over planar channels that is the real
-weight [[wr, -wi], [wi, wr]].  All are linear; without bias they are U(1)-equivariant (a common
+weight [[wr, -wi], [wi, wr]]. All are linear; without bias they are U(1)-equivariant (a common
 phase factor of the input appears unchanged at the output), except ``WidelyLinearConv1d``.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+import copy
+from collections.abc import Callable
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,10 +25,10 @@ __all__ = [
     "ComplexConvTranspose2d",
     "WidelyLinearConv1d",
     "better_dilated",
-    "frozen",
-    "prepare_weights",
+    "prepared",
 ]
 
+Root = TypeVar("Root", bound=nn.Module)
 Size = int | tuple[int, ...]
 
 _ONEDNN_VALUES = 20480
@@ -66,7 +67,7 @@ def better_dilated(x: Tensor) -> bool:
     """Whether a kernel of one tap should be given a dilation, which changes nothing it computes.
 
     With one, torch takes oneDNN in place of a product by way of BLAS, which is up to twice as fast
-    where BLAS does not use the full vector width of the processor.  For small inputs it would take
+    where BLAS does not use the full vector width of the processor. For small inputs it would take
     neither (``ConvParams::use_mkldnn`` in ATen/native/Convolution.cpp).
     """
     return x.device.type == "cpu" and x.numel() > _ONEDNN_VALUES
@@ -75,7 +76,7 @@ def better_dilated(x: Tensor) -> bool:
 class _ComplexConv(ComplexModule):
     rank: int
     transposed = False
-    _frozen: Prepared | None = None  # see `frozen`
+    _prepared: Prepared | None = None  # in copies, see `prepared`
 
     def __init__(
         self,
@@ -145,7 +146,7 @@ class _ComplexConv(ComplexModule):
         self._check_channels(x, self.in_channels)
         convolve = _CONV[self.rank, self.transposed]
         grouped = self.groups > 1
-        weight, bias = self._frozen or self.prepare()
+        weight, bias = self._prepared or self.prepare()
         if self._depthwise:
             # Depthwise kernels are fast and want no interleaving: every channel to its own part,
             # and every channel to the other part, which then changes places.
@@ -244,8 +245,8 @@ class WidelyLinearConv1d(ComplexConv1d):
     """Widely linear convolution ``y = A * x + B * conj(x)`` (+ bias), planar ``[B, 2C, T]``.
 
     The most general real-linear map of (re, im); needed where the augmented statistics matter,
-    i.e. for non-circular signals (Schreier & Scharf 2010, chapter 2).  A is ``weight``, B is
-    ``weight_conj`` (starts at zero: strictly linear).  Not U(1)-equivariant unless B = 0.
+    i.e. for non-circular signals (Schreier & Scharf 2010, chapter 2). A is ``weight``, B is
+    ``weight_conj`` (starts at zero: strictly linear). Not U(1)-equivariant unless B = 0.
     """
 
     def __init__(
@@ -270,23 +271,28 @@ class WidelyLinearConv1d(ComplexConv1d):
         return ar + br, bi - ai, ai + bi, ar - br
 
 
-@contextlib.contextmanager
-def frozen(plan: dict[nn.Module, Prepared]) -> Iterator[None]:
-    """Use prepared weights (from :func:`prepare_weights`) inside the block.
+def prepared(root: Root, *parts: nn.Module) -> Root:
+    """A copy of ``root`` for inference, whose complex convolutions hold their real block weights.
 
-    For small inputs preparing the weights costs as much as the convolutions.  Nothing stays with
-    the modules, so training never meets a weight of yesterday.
+    For small inputs making the block weight costs as much as the convolution. ``root`` is left as
+    it is, so training never sees stale weights; the copy shares all parameters and buffers with it
+    and is meant to be thrown away once they change.
+
+    Args:
+        root: a module.
+        parts: modules inside of it that shall be prepared; all of it by default.
     """
-    for module, weights in plan.items():
-        module._frozen = weights  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        for module in plan:  # by way of the dict: two threads may share a model
-            module.__dict__.pop("_frozen", None)
+    wanted = {m for part in parts or (root,) for m in part.modules() if isinstance(m, _ComplexConv)}
+    copies: dict[nn.Module, nn.Module] = {}
 
+    def copied(module: nn.Module) -> nn.Module:
+        if module not in copies:
+            twin = copies[module] = copy.copy(module)
+            children = module._modules.items()
+            twin._modules = {name: child and copied(child) for name, child in children}
+            if module in wanted:
+                assert isinstance(module, _ComplexConv) and isinstance(twin, _ComplexConv)
+                twin._prepared = module.prepare()
+        return copies[module]
 
-def prepare_weights(root: nn.Module) -> dict[nn.Module, Prepared]:
-    """The weights of all complex convolutions in ``root`` as they are now, for :func:`frozen`."""
-    convolutions = (m for m in root.modules() if isinstance(m, _ComplexConv))
-    return {m: m.prepare() for m in convolutions}
+    return cast(Root, copied(root))

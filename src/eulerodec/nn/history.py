@@ -1,21 +1,22 @@
 """What a layer keeps of the past of a stream, so that whole recordings and streams share one code.
 
-A layer that mixes frames needs some frames before and after each one.  With the whole recording at
-hand, zeros stand for what is outside of it.  In a stream the layer is given the frames of one block
-after the other; it keeps the last ones in a :class:`History`, and what it gives is *late* by as
-many frames as it looks ahead.  The functions here do one or the other: ``past`` is None for a
-whole recording.
+A layer that mixes frames needs some frames before and after each one. With the whole recording at
+hand, zeros stand for what is outside of it. In a stream the layer is given the frames of one block
+after the other; it keeps the last ones in a :class:`History`, and its result is *delayed* by as
+many frames as it looks ahead. The functions here do one or the other: ``past`` is None for a whole
+recording.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Self
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["Clock", "History", "clip", "context", "delay"]
+__all__ = ["Clock", "History", "StreamState", "context", "delay", "mask_frames"]
 
 
 @dataclass
@@ -40,18 +41,33 @@ class History:
 
 @dataclass
 class Clock:
-    """Where a stream is: ``start`` is the first frame of the block that goes in, ``end`` the number
-    of frames of the recording once it is known, one for each item of a batch if they differ."""
+    """Where a stream is.
+
+    Attributes:
+        start: first frame of the block that goes in.
+        end: frames of the recording, once that is known, one for each item of a batch if they
+            differ.
+    """
 
     start: int = 0
     end: int | tuple[int, ...] | None = None
 
 
+@dataclass
+class StreamState:
+    """Base of what a module keeps of a stream: one named field for each thing it remembers."""
+
+    @classmethod
+    def whole(cls) -> Self:
+        """In place of a state, for a whole recording: every field is None."""
+        return cls(**dict.fromkeys(field.name for field in fields(cls)))
+
+
 def context(x: Tensor, left: int, right: int, past: History | None, dim: int = -1) -> Tensor:
     """``x`` with ``left + right`` more frames along ``dim``, for a layer that needs them around.
 
-    Whole recording: zeros on both sides.  Stream: the frames before, so the layer's result is late
-    by ``right`` frames.
+    Whole recording: zeros on both sides. Stream: the frames before, so the layer's result is
+    delayed by ``right`` frames.
     """
     if past is not None:
         return past.extend(x, left + right, dim)
@@ -59,7 +75,7 @@ def context(x: Tensor, left: int, right: int, past: History | None, dim: int = -
 
 
 def delay(x: Tensor, frames: int, past: History | None) -> Tensor:
-    """``x`` as late as a layer with ``frames`` of look-ahead beside it; the same without ``past``.
+    """``x`` delayed like a layer with ``frames`` of look-ahead; as it is without ``past``.
 
     One history belongs to one tensor: see :class:`History`.
     """
@@ -68,15 +84,20 @@ def delay(x: Tensor, frames: int, past: History | None) -> Tensor:
     return past.extend(x, frames)[..., : x.shape[-1]]
 
 
-def clip(x: Tensor, late: int, clock: Clock | None) -> Tensor:
+def mask_frames(x: Tensor, delayed: int, clock: Clock | None) -> Tensor:
     """Zero in the frames of ``x`` that are before the start or after the end of the recording.
 
-    ``x`` ``[B, C, T]`` is late by ``late`` frames.  A layer reaches a bit beyond both ends, but a
-    whole recording has nothing there, and zeros is what the next layer must find.
+    A layer reaches a little beyond both ends, but a whole recording has nothing there, and zeros
+    are what the next layer must find.
+
+    Args:
+        x: ``[..., T]``.
+        delayed: frames that ``x`` is delayed by.
+        clock: None for a whole recording, which is returned as it is.
     """
     if clock is None:
         return x
-    first, count, end = clock.start - late, x.shape[-1], clock.end
+    first, count, end = clock.start - delayed, x.shape[-1], clock.end
     nearest = min(end) if isinstance(end, tuple) else end
     if first >= 0 and (nearest is None or first + count <= nearest):
         return x

@@ -1,7 +1,7 @@
 """Initialisation of complex weights stored as real tensors ``(out, in, *kernel, 2)``.
 
 Trabelsi et al. 2018, "Deep Complex Networks", section 3.6: the modulus is Rayleigh distributed and
-the phase uniform.  That is exactly a circular complex Gaussian, i.e. independent normal real and
+the phase uniform. That is exactly a circular complex Gaussian, i.e. independent normal real and
 imaginary parts with standard deviation equal to the Rayleigh scale, so ``normal_`` fills both.
 """
 
@@ -31,7 +31,7 @@ def complex_kaiming_(
 ) -> Tensor:
     """Fill with ``E|w|^2 = gain^2 / fan_in`` (He variance 2/fan_in is ``gain=sqrt(2)``).
 
-    ``gain=1`` keeps ``E|z|^2`` through a linear layer.  ``fan_in`` overrides the one of the shape.
+    ``gain=1`` keeps ``E|z|^2`` through a linear layer. ``fan_in`` overrides the one of the shape.
     """
     fan = _fans(weight)[0] if fan_in is None else fan_in
     return weight.normal_(0.0, gain / math.sqrt(2.0 * max(fan, 1)), generator=generator)
@@ -52,7 +52,7 @@ def complex_unitary_(
 ) -> Tensor:
     """Fill with ``gain`` times a Haar-distributed (semi-)unitary matrix of shape out x (in*kernel).
 
-    Rows are orthonormal if out <= in*kernel, else columns.  QR of a complex Gaussian, with the
+    Rows are orthonormal if out <= in*kernel, else columns. QR of a complex Gaussian, with the
     phases of R's diagonal moved into Q (Mezzadri 2007) so that the distribution is uniform.
     """
     _fans(weight)

@@ -15,7 +15,7 @@ __all__ = ["ComplexLinear"]
 class ComplexLinear(ComplexModule):
     """``y = x W^T + b`` over the last axis: planar ``[..., 2*in]`` -> ``[..., 2*out]``.
 
-    ``weight`` is real ``[out, in, 2]``, ``bias`` ``[out, 2]``.  U(1)-equivariant without bias.
+    ``weight`` is real ``[out, in, 2]``, ``bias`` ``[out, 2]``. U(1)-equivariant without bias.
     """
 
     channel_dim = -1

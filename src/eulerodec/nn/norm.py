@@ -23,8 +23,8 @@ def inverse_sqrt_2x2(
     """Symmetric inverse square root of the regularised covariance, closed form.
 
     Regularised means V + (floor + eps * p) I with p = floor + trace(V)/2: relative to the level,
-    with an absolute floor for silence.  Written as p [[1+eps+d, c], [c, 1+eps-d]] every number is
-    of order one at any level, and sqrt(d^2 + c^2) <= 1 is the degree of non-circularity.  From
+    with an absolute floor for silence. Written as p [[1+eps+d, c], [c, 1+eps-d]] every number is
+    of order one at any level, and sqrt(d^2 + c^2) <= 1 is the degree of non-circularity. From
     Cayley-Hamilton, with s = sqrt(det M), t = sqrt(trace M + 2 s):
     M^(-1/2) = (s I + adj M) / (s t).
 
@@ -50,15 +50,15 @@ class WhiteningNorm(ComplexModule):
 
     At each position (batch item and frame, or bin) the 2x2 covariance over the C channels is
     taken, about zero or about the channel mean (``center=True``), and its symmetric inverse square
-    root applied, so that the covariance over channels becomes I/2: unit power, circular.  Nothing
+    root applied, so that the covariance over channels becomes I/2: unit power, circular. Nothing
     is shared between positions, so it is causal and independent of length and batch.
 
     U(1)-equivariant: for z -> e^(ia) z the pairs (re, im) turn by the rotation R, V -> R V R^T,
     the regularisation (a multiple of I) is unchanged, and the symmetric root of R V R^T is
-    R V^(-1/2) R^T.  So the output R V^(-1/2) R^T R x = R V^(-1/2) x turns by R, which commutes with
-    the complex scale.  The mean over channels turns too, so this also holds with ``center=True``.
+    R V^(-1/2) R^T. So the output R V^(-1/2) R^T R x = R V^(-1/2) x turns by R, which commutes with
+    the complex scale. The mean over channels turns too, so this also holds with ``center=True``.
 
-    Statistics are float32 (or wider) under autocast.  ``eps`` is relative to the power and bounds
+    Statistics are float32 (or wider) under autocast. ``eps`` is relative to the power and bounds
     the gain of a missing component (pure real input) to ~ 1/sqrt(2 eps) of the other's; ``floor``
     (power) bounds the gain for silence.
 
@@ -126,8 +126,8 @@ class ComplexBatchNorm(ComplexModule):
 
     Training: mean and covariance per channel over batch and positions, whitened to I, then the
     symmetric affine ``gamma`` (rr, ii, ri; starts at I/sqrt(2), so output covariance I/2) and a
-    complex ``bias``.  Evaluation uses the running mean and covariance, which fixes a direction in
-    the complex plane: *not* U(1)-equivariant.  The running covariance starts at I/2, so that a
+    complex ``bias``. Evaluation uses the running mean and covariance, which fixes a direction in
+    the complex plane: *not* U(1)-equivariant. The running covariance starts at I/2, so that a
     fresh module in evaluation is the identity (up to eps).
 
     Shape: planar ``[B, 2C, *]`` -> same.

@@ -1,7 +1,7 @@
 """Planar representation of complex tensors.
 
 A complex tensor ``[B, C, *]`` is carried as a real tensor ``[B, 2C, *]``: first the C real parts,
-then the C imaginary parts.  Real kernels (one convolution with a block weight, one attention call)
+then the C imaginary parts. Real kernels (one convolution with a block weight, one attention call)
 are several times faster than native complex ones, work under bf16 autocast, and the gradient of the
 planar pair is the Wirtinger gradient that PyTorch reports for complex tensors.
 """

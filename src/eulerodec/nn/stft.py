@@ -11,16 +11,16 @@ from torch.nn import functional as F
 from .history import History, context
 from .planar import to_complex, to_planar, widen
 
-__all__ = ["STFT", "compress", "expand"]
+__all__ = ["STFT", "power_compress", "power_expand"]
 
 
 class STFT(nn.Module):
     """STFT with sine (root-Hann) windows and overlap m = n_fft / hop_length.
 
-    The window is w_n = sqrt(2/m) sin(pi (n + 1/2) / n_fft), in analysis and synthesis.  Shifts of
+    The window is w_n = sqrt(2/m) sin(pi (n + 1/2) / n_fft), in analysis and synthesis. Shifts of
     sin^2 by hop sum to m/2, so the products w^2 sum to one: overlap-add is the exact inverse, with
-    no division by a window envelope.  Sampled at half steps it is symmetric, as the time-domain
-    alias cancellation of lapped transforms asks for.  FFT is unnormalised, as in ``torch.stft``.
+    no division by a window envelope. Sampled at half steps it is symmetric, as the time-domain
+    alias cancellation of lapped transforms asks for. FFT is unnormalised, as in ``torch.stft``.
 
     Frame t covers samples (t - m + 1) * hop .. (t + 1) * hop - 1: the signal is preceded by
     n_fft - hop zeros, and frame t needs no sample after (t + 1) * hop - 1.
@@ -107,13 +107,13 @@ class STFT(nn.Module):
     def reanalysis(self, spec: Tensor, past: History | None = None) -> Tensor:
         """The STFT, ``[B, 2F, T]``, of the signal that T frames add up to.
 
-        With ``past`` for the next block of a stream, late by m - 1 frames.
+        With ``past`` for the next block of a stream, delayed by m - 1 frames.
         """
         reach = self.overlap - 1
         return self.transform(self.complete(context(spec, reach, reach, past)))
 
     def stream_synthesis(self, spec: Tensor, past: History) -> Tensor:
-        """Next block of a stream, T frames -> T * hop samples, late by n_fft - hop samples.
+        """Next block of a stream, T frames -> T * hop samples, delayed by n_fft - hop.
 
         Starting with the block that precedes the signal by n_fft - hop zeros, as analysis does.
         """
@@ -147,11 +147,11 @@ def _check_exponent(exponent: float, floor: float) -> None:
         raise ValueError(f"exponent={exponent} and floor={floor} must be > 0")
 
 
-def compress(x: Tensor, exponent: float, floor: float = 1e-4) -> Tensor:
+def power_compress(x: Tensor, exponent: float, floor: float = 1e-4) -> Tensor:
     """Power-law compression that keeps the phase: ``X |X|^(a-1)`` for ``|X| >= floor``.
 
     Below the floor it is linear with the gain at the floor, floor^(a-1), so values are continuous,
-    the inverse :func:`expand` is exact everywhere, and gradients are finite at zero.
+    the inverse :func:`power_expand` is exact everywhere, and gradients are finite at zero.
 
     Args:
         x: planar ``[B, 2F, *]`` or complex ``[B, F, *]``.
@@ -162,7 +162,7 @@ def compress(x: Tensor, exponent: float, floor: float = 1e-4) -> Tensor:
     return _power_gain(x, floor, exponent - 1.0)
 
 
-def expand(x: Tensor, exponent: float, floor: float = 1e-4) -> Tensor:
-    """Inverse of :func:`compress` with the same ``exponent`` and ``floor`` (of the input there)."""
+def power_expand(x: Tensor, exponent: float, floor: float = 1e-4) -> Tensor:
+    """Inverse of :func:`power_compress` for the same ``exponent`` and ``floor`` (of its input)."""
     _check_exponent(exponent, floor)
     return _power_gain(x, floor**exponent, 1.0 / exponent - 1.0)

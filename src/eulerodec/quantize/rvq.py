@@ -1,7 +1,7 @@
 """Residual vector quantiser with EMA codebooks.
 
 Each stage codes what the stages before it left: r_0 = x, r_{k+1} = r_k - c_k with the *detached*
-code vector c_k.  (Formed from the straight-through output instead, the residual would carry no
+code vector c_k. (Formed from the straight-through output instead, the residual would carry no
 gradient and only the first stage's commitment loss would reach the encoder.)
 """
 
@@ -15,7 +15,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from ..settings import whole
-from .search import MAX_BEAM, SearchTables, beam_search, nearest, search_tables
+from .search import DEFAULT_BEAM, MAX_BEAM, SearchTables, beam_search, nearest, search_tables
 
 __all__ = ["QuantizerOutput", "ResidualVQ", "cluster_means", "perplexity"]
 
@@ -84,7 +84,7 @@ class ResidualVQ(nn.Module):
         self,
         z: Tensor,
         n_codebooks: int | None = None,
-        beam: int = 1,
+        beam: int = DEFAULT_BEAM,
         tables: SearchTables | None = None,
         restarts: Collection[int] = (),
     ) -> Tensor:
@@ -237,8 +237,8 @@ class ResidualVQ(nn.Module):
 
         A code that is the mean of n vectors carries 1/n of their scatter as an error into all
         later stages, so this wants hundreds of vectors per code (12 stages fitted on 56 per code
-        lose 1.1 dB of signal-to-noise ratio against 225).  The first rounds see a part of the
-        vectors, the last ones all.  Deterministic: the starting codes are evenly spaced vectors.
+        lose 1.1 dB of signal-to-noise ratio against 225). The first rounds see a part of the
+        vectors, the last ones all. Deterministic: the starting codes are evenly spaced vectors.
         """
         x = z.float().transpose(1, 2).reshape(-1, z.shape[1])
         for k in range(self.n_codebooks):

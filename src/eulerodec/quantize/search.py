@@ -1,7 +1,7 @@
 """The frozen distance formula, and greedy and beam search over residual codebooks.
 
-Nearest code of x: argmin_c  |c|^2 - 2 <x, c>, in float32, first index on a tie.  |x|^2 is the same
-for every code and left out.  Files depend on the codes only, never on this formula, but two
+Nearest code of x: argmin_c  |c|^2 - 2 <x, c>, in float32, first index on a tie. |x|^2 is the same
+for every code and left out. Files depend on the codes only, never on this formula, but two
 encoders agree only if they use the same one.
 """
 
@@ -53,7 +53,7 @@ def beam_search(
 ) -> Tensor:
     """Multi-path residual search: keeps the ``beam`` best partial sums after every stage.
 
-    The decoder needs no change; beam 1 is the greedy search.  (Multi-path RVQ encoding, e.g.
+    The decoder needs no change; beam 1 is the greedy search. (Multi-path RVQ encoding, e.g.
     arXiv 2509.19186.)
 
     At a restart only the best path goes on, so the codes before do not depend on the stages after;

@@ -22,6 +22,7 @@ from ..codec import Codec
 from ..codec.weights import find_weights
 from ..errors import AudioError
 from ..files import PathLike, write_bytes
+from ..model.fit import code_vectors
 
 __all__ = ["fit_tables", "write_tables"]
 
@@ -71,7 +72,7 @@ def write_tables(
         encoded = codec.encode(start, rate, n_codebooks=codec.model.n_codebooks)
         codes.append(encoded.codes[0].numpy())
         progress(0.5 * number / len(clips))
-    vectors = codec.model.code_vectors().numpy()
+    vectors = code_vectors(codec.model).numpy()
     tables = fit_tables(codes, vectors, steps, progress=lambda done: progress(0.5 + 0.5 * done))
     path = directory / TABLES_FILE
     write_bytes(path, tables.to_bytes())
