@@ -22,7 +22,8 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="programs by #!"
 
 HEARS = "import shutil; shutil.copyfileobj(sys.stdin.buffer, open(heard, 'wb'))"
 HEARS_FILE = "import shutil; shutil.copy(sys.argv[1], heard)"
-FAILS = "print('audio open error: no such device\\n', file=sys.stderr); sys.exit(1)"
+# as aplay says it behind lines of its library; ffplay ends with code 0
+FAILS = "print('ALSA lib: card 0\\naudio open error: no such device\\n', file=sys.stderr)"
 CLOSED = "sys.stdin.buffer.read(1000)"  # its user closes it
 
 
@@ -57,6 +58,16 @@ def wav_bytes() -> bytes:
     sink = io.BytesIO()
     put_wav(sink)
     return sink.getvalue()
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_player_without_a_device(path, code):
+    install(path, "ffplay", f"{FAILS}; sys.exit({code})")
+    with (
+        pytest.raises(PlaybackError, match=r"^ffplay: audio open error: no such device$"),
+        open_player("ffplay") as sink,
+    ):
+        put_wav(sink)
 
 
 @pytest.mark.parametrize("name", ["aplay", "paplay", "ffplay", "afplay"])

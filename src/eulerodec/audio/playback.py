@@ -108,11 +108,12 @@ def _program(name: str, command: Any) -> Iterator[BinaryIO]:
                 process.stdin.close()
             process.wait()
             raise
-        if process.returncode:
-            said.seek(0)
-            lines = said.read().decode(errors="replace").split("\n")
-            reason = next((line.strip() for line in lines if line.strip()), "it failed")
-            raise PlaybackError(f"{name}: {reason}")
+        said.seek(0)
+        lines = [line.strip() for line in said.read().decode(errors="replace").split("\n")]
+        refused = [line for line in lines if "audio open" in line]  # ffplay then ends with code 0
+        if process.returncode or refused:
+            reasons = refused or [line for line in lines if line] or ["it failed"]
+            raise PlaybackError(f"{name}: {reasons[-1]}")
 
 
 class _Device:
