@@ -12,7 +12,7 @@ from torch import Tensor
 
 from eulerodec import Codec
 from eulerodec.model import EuleroDec
-from eulerodec.nn import compress
+from eulerodec.nn import power_compress
 
 from .code_tables import CodeTables
 from .decoder import PlanesDecoder
@@ -57,7 +57,7 @@ class PlanesCodec:
         """Packets of ``wav [N]``; with :data:`HEAD` bytes each they keep to the rate."""
         model = self.model
         spec = model.stft.analysis(torch.from_numpy(wav)[None])
-        z = compress(model.encoder.transform(spec), model.config.latent_exponent)
+        z = power_compress(model.encoder.transform(spec), model.config.latent_exponent)
         bands = model.band_energies(spec)
         assert bands is not None
         packets, used = [], 0

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from eulerodec.model import EuleroDec, cat_planar, local_level, scale_channels
-from eulerodec.nn import compress, expand, magnitude, scale_planar, to_planar
+from eulerodec.nn import magnitude, power_compress, power_expand, scale_planar, to_planar
 
 __all__ = ["PlanesDecoder"]
 
@@ -53,10 +53,10 @@ class PlanesDecoder(nn.Module):
         assert d.repair is not None
         exponent = d.config.feature_exponent
         latents = self.select(z)
-        pairs = expand(z, d.config.latent_exponent)
+        pairs = power_expand(z, d.config.latent_exponent)
         wav = self.stft.complete(F.pad(d.transform(pairs), (1, 1)))
         spectrum = self._pitch(wav, stages)
-        base = compress(spectrum, exponent)
+        base = power_compress(spectrum, exponent)
         level = local_level(base, d.right)
         latents = scale_channels(latents / local_level(latents, d.right), 1.0 / d.latent_scale)
         features = cat_planar(scale_channels(base / level, 1.0 / d.tilt), latents)
@@ -68,7 +68,7 @@ class PlanesDecoder(nn.Module):
         modulus = torch.exp(d.gain_proj(moduli).float().clamp(-3.0, 3.0))
         corrected = scale_planar(base, modulus) + residual
         corrected = corrected + d.repair.noise(latents, bands, moduli)
-        return d.repair(expand(corrected, exponent), bands, moduli)
+        return d.repair(power_expand(corrected, exponent), bands, moduli)
 
     def _pitch(self, wav: Tensor, stages: Tensor) -> Tensor:
         """As :class:`eulerodec.model.pitch.PitchMixer`, with a number of stages for each frame."""

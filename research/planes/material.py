@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from eulerodec.model import EuleroDec
-from eulerodec.nn import compress
+from eulerodec.nn import power_compress
 from eulerodec.train.cache import open_cache
 
 __all__ = ["PACKET", "Frames", "Part", "open_frames", "prepare", "synthetic"]
@@ -147,7 +147,7 @@ def _analysed(
     for k in range(0, len(samples), step):
         wav = torch.from_numpy(samples[k : k + step].astype(np.float32) / 32768)
         spec = model.stft.analysis(wav[None])[..., :-1]
-        pairs = compress(model.encoder.transform(spec.float()), model.config.latent_exponent)
+        pairs = power_compress(model.encoder.transform(spec.float()), model.config.latent_exponent)
         bands = model.band_energies(spec)
         assert bands is not None
         yield pairs[0].t().half().numpy(), bands[0].t().half().numpy()

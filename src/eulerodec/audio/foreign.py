@@ -158,6 +158,7 @@ class _PyAvReader(_ForeignReader):
 
     def _frames(self) -> Iterator[Any]:
         import av
+        from av.error import FFmpegError
 
         done_s = 0.0
         with self._open() as (container, stream):
@@ -168,19 +169,20 @@ class _PyAvReader(_ForeignReader):
                         done_s += out.samples / out.sample_rate
                         yield out
                 yield from resampler.resample(None)
-            except (av.error.FFmpegError, ValueError) as error:
+            except (FFmpegError, ValueError) as error:
                 reason = getattr(error, "strerror", None) or str(error)
                 self._report.missing(f"damaged behind {done_s:.2f} s: {reason}")
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[tuple[Any, Any]]:
         import av
+        from av.error import FFmpegError
 
         size = self._source.seek(0, io.SEEK_END)
         window: Any = Window(self._source, Part(0, size))
         try:
             container = av.open(window, metadata_errors="replace")
-        except (av.error.FFmpegError, ValueError) as error:
+        except (FFmpegError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise self._unreadable(reason) from error
         with container:
