@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import inspect
 import json
 import statistics
 import sys
@@ -38,6 +37,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from eulerodec import Codec, Encoded, EuleroDec, ModelConfig
 from eulerodec.codec.weights import DEFAULT_WEIGHTS
 from eulerodec.errors import EuleroDecError, WeightsError
+from eulerodec.quantize import DEFAULT_BEAM
 
 Step = Callable[[], Any]
 Result = dict[str, Any]
@@ -61,10 +61,6 @@ def count_macs(step: Step) -> int:
 
 def parameters(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
-
-
-def default_beam() -> int:
-    return inspect.signature(Codec.encode).parameters["beam"].default
 
 
 def load_codec(weights: str | None, tiny: bool) -> tuple[Codec, str]:
@@ -149,7 +145,7 @@ def measure(
     torch.manual_seed(0)
     wav = 0.1 * torch.randn(1, 1, round(seconds * rate))
     length = wav.shape[-1] / rate  # seconds, of whole samples
-    stages, beam = codec.n_codebooks_for(kbps), default_beam()
+    stages, beam = codec.n_codebooks_for(kbps), DEFAULT_BEAM
 
     encoded = codec.encode(wav[0], rate, bitrate_kbps=kbps)
     data = encoded.to_bytes()

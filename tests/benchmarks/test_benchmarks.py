@@ -54,7 +54,7 @@ def test_json_is_one_object_with_all_numbers(speed, capsys):
     assert len(speeds) == 6 and all(0 < s < float("inf") for s in speeds)
     # products of R^16 with 2048 codes in twice five stages, and some to predict energies
     frames = model.n_frames(7200) / 0.3
-    products = (2 + 4 * (2 * speed.default_beam() - 1)) * 2048 * 16
+    products = (2 + 4 * (2 * speed.DEFAULT_BEAM - 1)) * 2048 * 16
     assert 1.0 <= own["search_gmacs"] / (products * frames * 1e-9) < 1.1
 
 
