@@ -275,9 +275,7 @@ class EuleroDec(nn.Module):
     def decode_bands(self, latents: Latents, state: EnergyState | None = None) -> Tensor | None:
         """log10 energies ``[B, bands, T]`` that the decoder works with; None without such stages.
 
-        Args:
-            latents: of :meth:`dequantize`.
-            state: for the next block of a stream.
+        ``state``: for the next block of a stream.
         """
         if self.energies is None or latents.z.shape[-1] == 0:
             return None
