@@ -1,6 +1,6 @@
 """Concealment of lost latent frames by repeating the last pitch period, with a fade to silence.
 
-Works on quantised latents, before the decoder network, whose context smooths the joins.  At the
+Works on quantised latents, before the decoder network, whose context smooths the joins. At the
 first lost frame the signal of the last frames is made by the decoder's transform path alone, and
 the period of L samples with the largest normalised correlation
 
@@ -8,8 +8,8 @@ the period of L samples with the largest normalised correlation
 
 (of nearly equal ones the shortest) is repeated (waveform substitution: Goodman et al. 1986, IEEE
 TASSP 34(6); ITU-T G.711 Appendix I), sqrt(c) times as loud: the less periodic the signal was, the
-less a repetition is worth.  It stays for HOLD_S, falls linearly to silence at FADE_S, and the
-encoder's transform path turns it into latents.  Nothing that comes later is needed, so there is no
+less a repetition is worth. It stays for HOLD_S, falls linearly to silence at FADE_S, and the
+encoder's transform path turns it into latents. Nothing that comes later is needed, so there is no
 delay, and everything is counted in frames: a stream and a file give the same.
 """
 
@@ -34,10 +34,12 @@ PITCH_HZ = (50, 300)
 
 @dataclass
 class ConcealmentState:
-    """What the concealer knows of a stream. A new one is a reset.
+    """What the concealer knows of a stream; replace it to reset the stream.
 
-    ``past``: the last latents, planar [B, 2D, n]. ``plan``: latents for the present gap, None
-    outside of one. ``used``: frames of the gap so far.
+    Attributes:
+        past: the last latents, planar ``[B, 2D, n]``.
+        plan: latents for the present gap, None outside of one.
+        used: frames of the gap so far.
     """
 
     past: Tensor | None = None
@@ -62,8 +64,12 @@ class Concealer:
     def __call__(self, latents: Latents, lost: list[bool], state: ConcealmentState) -> Latents:
         """The next latents of a stream, of t frames, without their lost frames.
 
-        ``lost``: one flag for each of the t frames, for all items alike.  Energies need nothing of
-        their own: they are predicted from the latents, as they always are.
+        Energies need nothing of their own: they are predicted from the latents, as they always are.
+
+        Args:
+            latents: of t frames; what is lost may hold anything.
+            lost: one flag for each of the t frames, for all items alike.
+            state: of the stream; it is moved on.
         """
         z = latents.z
         past = z.new_zeros(*z.shape[:2], self._n_past) if state.past is None else state.past

@@ -10,7 +10,7 @@ __all__ = ["CodecInfo"]
 
 @dataclass(frozen=True)
 class CodecInfo:
-    """What is fixed by the weights. Rates in Hz and kbps, fields and latency in samples and s."""
+    """What is fixed by the weights. Rates in Hz and kbps, fields in samples, times in ms."""
 
     name: str
     weights_sha256: str

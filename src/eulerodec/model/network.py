@@ -275,7 +275,9 @@ class EuleroDec(nn.Module):
     def decode_bands(self, latents: Latents, state: EnergyState | None = None) -> Tensor | None:
         """log10 energies ``[B, bands, T]`` that the decoder works with; None without such stages.
 
-        ``state``: for the next block of a stream.
+        Args:
+            latents: of :meth:`dequantize`.
+            state: for the next block of a stream.
         """
         if self.energies is None or latents.z.shape[-1] == 0:
             return None

@@ -42,6 +42,7 @@ class AxialAttention(ComplexModule):
             (key and value 0, like the zero padding of a convolution), so the result at t is the
             same for any length that contains its window, and a stream can start from zero state.
         zero_init: start the output projection at zero (a residual branch that begins as identity).
+
     Shape: planar ``[B, 2C, F, T]`` -> same. U(1)-equivariant.
     """
 

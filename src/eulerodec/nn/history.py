@@ -45,8 +45,8 @@ class Clock:
 
     Attributes:
         start: first frame of the block that goes in.
-        end: frames of the recording, once that is known, one for each item of a batch if they
-            differ.
+        end: frames of the recording, once that is known; one number for each item of a batch if
+            they differ.
     """
 
     start: int = 0
@@ -91,7 +91,7 @@ def mask_frames(x: Tensor, delayed: int, clock: Clock | None) -> Tensor:
     are what the next layer must find.
 
     Args:
-        x: ``[..., T]``.
+        x: ``[B, C, T]``.
         delayed: frames that ``x`` is delayed by.
         clock: None for a whole recording, which is returned as it is.
     """

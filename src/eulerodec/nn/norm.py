@@ -32,6 +32,7 @@ def inverse_sqrt_2x2(
         vrr, vii, vri: covariance entries, any one shape.
         eps: relative regularisation (> 0).
         floor: absolute regularisation (power).
+
     Returns:
         (rr, ii, ri) entries of the inverse square root.
     """
@@ -64,6 +65,7 @@ class WhiteningNorm(ComplexModule):
 
     Args:
         channels: number of complex channels C.
+
     Shape: planar ``[B, 2C, *]`` -> same.
     """
 
@@ -101,6 +103,7 @@ class ComplexRMSNorm(ComplexModule):
     """``z * scale / sqrt(mean_channels |z|^2 + floor)`` with one real scale per channel.
 
     Unit power at each position; keeps every phase, U(1)-equivariant.
+
     Shape: planar ``[B, 2C, *]`` -> same.
     """
 

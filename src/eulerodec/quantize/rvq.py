@@ -88,9 +88,18 @@ class ResidualVQ(nn.Module):
         tables: SearchTables | None = None,
         restarts: Collection[int] = (),
     ) -> Tensor:
-        """Planar ``[B, 2D, T]`` -> codes int64 ``[B, K, T]`` with K = ``n_codebooks`` (all).
+        """Planar ``[B, 2D, T]`` -> codes int64 ``[B, K, T]``.
 
-        ``tables``: :meth:`tables`, if they are at hand; ``restarts``: see :func:`beam_search`.
+        Args:
+            z: latents.
+            n_codebooks: stages K; all by default.
+            beam: paths of the search, from 1 to ``MAX_BEAM``.
+            tables: :meth:`tables`, if they are at hand.
+            restarts: see :func:`beam_search`.
+
+        Raises:
+            ValueError: more stages than there are, or fewer than one.
+            ConfigError: a beam out of range.
         """
         stages = self._check_stages(self.n_codebooks if n_codebooks is None else n_codebooks)
         beam = whole("beam", beam, 1, MAX_BEAM)

@@ -32,6 +32,7 @@ def nearest(x: Tensor, codebook: Tensor) -> Tensor:
     Args:
         x: ``[N, D]`` float32.
         codebook: ``[size, D]`` float32.
+
     Returns:
         int64 ``[N]``.
     """
@@ -65,6 +66,7 @@ def beam_search(
         beam: paths kept per vector.
         tables: :func:`search_tables` of these codebooks or more stages, computed if absent.
         restarts: stages that start from the best path alone.
+
     Returns:
         codes int64 ``[N, K]`` minimising |x - sum of codes|^2 among the paths followed.
     """
