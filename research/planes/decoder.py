@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from eulerodec.model import EuleroDec, cat_planar, local_level, scale_channels
-from eulerodec.nn import magnitude, power_compress, power_expand, scale_planar, to_planar
+from eulerodec.nn import magnitude, power_compress, power_expand, scale_planar
 
 __all__ = ["PlanesDecoder"]
 
@@ -50,12 +50,13 @@ class PlanesDecoder(nn.Module):
             energies: energy codes known of each frame, int ``[B, T]``.
         """
         d = self.decoder
-        assert d.repair is not None
+        assert d.repair is not None and d.pitch is not None
         exponent = d.config.feature_exponent
         latents = self.select(z)
         pairs = power_expand(z, d.config.latent_exponent)
         wav = self.stft.complete(F.pad(d.transform(pairs), (1, 1)))
-        spectrum = self._pitch(wav, stages)
+        # what the mixer learnt as stages of a file, with one of energies
+        spectrum, _ = d.pitch(wav, stages + 1)
         base = power_compress(spectrum, exponent)
         level = local_level(base, d.right)
         latents = scale_channels(latents / local_level(latents, d.right), 1.0 / d.latent_scale)
@@ -69,31 +70,3 @@ class PlanesDecoder(nn.Module):
         corrected = scale_planar(base, modulus) + residual
         corrected = corrected + d.repair.noise(latents, bands, moduli)
         return d.repair(power_expand(corrected, exponent), bands, moduli)
-
-    def _pitch(self, wav: Tensor, stages: Tensor) -> Tensor:
-        """As :class:`eulerodec.model.pitch.PitchMixer`, with a number of stages for each frame."""
-        mixer, stft = self.decoder.pitch, self.stft
-        assert mixer is not None
-        hop, size = stft.hop_length, stft.n_fft
-        left, right = mixer.left * hop, mixer.right * hop
-        segments = F.pad(wav, (left, right)).unfold(-1, left + size + right, hop)
-        frames, periodic = [segments[..., left : left + size]], []
-        with torch.no_grad():
-            for copy, strength in mixer._copies(segments, left, size):
-                frames.append(copy)
-                periodic.append(strength)
-        spectra = [to_planar(torch.fft.rfft(x * stft.window).transpose(1, 2)) for x in frames]
-        parts = [x.unflatten(1, (2, -1)) for x in spectra]
-        energy = [torch.matmul(mixer.bands.bin_means, x.square().sum(1)) + 1e-8 for x in parts]
-        features = [(energy[0] / energy[0].mean(1, keepdim=True)).log10()]
-        for x, e in zip(parts[1:], energy[1:], strict=True):
-            cross = torch.matmul(mixer.bands.bin_means, (parts[0] * x).sum(1))
-            features.append(cross * (energy[0] * e).rsqrt())
-        features += [x[:, None] for x in periodic]
-        features.append(((stages + 1) / mixer._most)[:, None].to(wav.dtype))
-        gains = mixer.net(torch.cat(features, 1)).chunk(len(spectra), 1)
-        gains = [torch.matmul(mixer.bands.spread, gain) for gain in gains]
-        mixed = scale_planar(spectra[0], 1.0 + gains[0])
-        for spectrum, gain in zip(spectra[1:], gains[1:], strict=True):
-            mixed = mixed + scale_planar(spectrum, gain)
-        return mixed

@@ -70,7 +70,8 @@ def fit(
     books = _latent_books(frames, tables, weight, rule, sizes, say)
     coder = PacketCoder(tables, books, weight)
     start = frames.packets(sizes.count_packets, 33, HELD_OUT)
-    based = [_based(frames, one, tables, weight)[0] for one in start]
+    base = _Base(frames, tables, weight)
+    based = [base(one)[0] for one in start]
     coder = PacketCoder(fit_classes(tables, based), books, weight)
     codes = [coder.codes(*_packet(frames, one), sizes.count_bytes, beam=2) for one in start]
     tables = count_codes(coder.tables, codes)
@@ -88,15 +89,18 @@ def _packet(frames: Frames, start: tuple[int, int]) -> tuple[Tensor, Tensor]:
     return z[None], bands[None]
 
 
-def _based(
-    frames: Frames, start: tuple[int, int], tables: CodeTables, weight: Floats
-) -> tuple[PacketCodes, Floats]:
-    """A packet with its base codes, and the gains of its frames ``[T]``."""
-    coder, energies = PayloadCoder(tables), BlockEnergies(tables, weight)
-    codes = PacketCodes.empty(tables, 1, PACKET)
-    bands = frames.bands[start[0] : start[0] + PACKET].astype(np.float32)
-    energies.search(bands[None], codes)
-    return codes, energies.gain(codes, coder.layout(codes))[0]
+class _Base:
+    """Packets with their base codes, and the gains of their frames ``[T]``."""
+
+    def __init__(self, frames: Frames, tables: CodeTables, weight: Floats) -> None:
+        self.coder, self._energies = PayloadCoder(tables), BlockEnergies(tables, weight)
+        self._frames = frames
+
+    def __call__(self, start: tuple[int, int]) -> tuple[PacketCodes, Floats]:
+        codes = PacketCodes.empty(self.coder.tables, 1, PACKET)
+        bands = self._frames.bands[start[0] : start[0] + PACKET].astype(np.float32)
+        self._energies.search(bands[None], codes)
+        return codes, self._energies.gain(codes, self.coder.layout(codes))[0]
 
 
 def _relative(frames: Frames, starts: Sequence[tuple[int, int]], width: Floats) -> Floats:
@@ -127,11 +131,11 @@ def _latent_books(
     """
     starts = frames.packets(sizes.latent_packets, 21, HELD_OUT)
     z = frames.pairs[frames.rows(starts).ravel()].astype(np.float32)
-    coder, loudness = PayloadCoder(tables), []
+    base, loudness = _Base(frames, tables, weight), []
     for k, start in enumerate(starts):
-        codes, gain = _based(frames, start, tables, weight)
+        codes, gain = base(start)
         z[k * PACKET : (k + 1) * PACKET] /= np.maximum(gain, 1e-12)[:, None]
-        loudness.append(coder.layout(codes).loudness[0])
+        loudness.append(base.coder.layout(codes).loudness[0])
     decibel = np.maximum(np.concatenate(loudness), -960) / 16
     power = np.square(z).sum(1)
     unit = np.sqrt(np.median(power[(decibel > -50) & (power > 0)]))

@@ -36,7 +36,7 @@ class StreamInfo:
     coded, as planes or with a constant number of codebooks.
 
     Args:
-        model_id: name of the model, 1 to 64 bytes of printable UTF-8. With up to 18 bytes a file
+        model_id: name of the model, 1 to 64 bytes of printable UTF-8. With up to 17 bytes a file
             is at most 64 bytes longer than its bitrate allows.
         weights_hash: first 8 bytes of the SHA-256 of the model's weights file.
         input_sample_rate: of the audio that was encoded, Hz.

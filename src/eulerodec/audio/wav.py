@@ -340,7 +340,7 @@ class WavReader:
 def _samples(data: bytes, header: WavHeader) -> NDArray[np.float32]:
     """Bytes as float32 [C, n], full scale 1, as libsndfile scales them."""
     if header.kind == _FLOAT:
-        flat = np.frombuffer(data, f"<f{header.bits // 8}")
+        flat = np.frombuffer(bytearray(data), f"<f{header.bits // 8}")  # may be written to
     elif header.bits == 8:  # unsigned
         flat = np.frombuffer(data, np.uint8) / 128.0 - 1.0
     elif header.bits == 24:

@@ -1,4 +1,4 @@
-"""Tables of an entropy coder: a small network in whole numbers that foretells codes.
+"""Tables of an entropy coder: a small network in whole numbers that predicts codes.
 
 ``docs/bitstream.md`` specifies every step. There is no float here: the tables are frozen integers,
 so that the frequencies are the same on any machine and for ever.

@@ -70,7 +70,7 @@ def encode_to(
     if reader.n_samples is not None:
         length = audio.resampled_length(reader.n_samples, reader.sample_rate, info.sample_rate)
         info = info.with_counts(length, reader.n_samples)
-    # What comes live cannot be had again: each packet goes to the disk, and stays there.
+    # Live input cannot be read again: sync every packet, and keep what there is after an error.
     keep = live and is_path(target)
     with atomic_output(target, keep=keep, make_folder=make_folder) as sink:
         writer = EulWriter(sink, info, sync=keep)

@@ -166,7 +166,7 @@ def _golden(codec: Codec, directory: Path, encoded: Encoded) -> list[Check]:
         return [Check(name, FAILED, f"damaged golden file: {error}") for name in names]
     own, other = codec.weights_sha256[:16], golden.info.weights_hash.hex()
     if own != other:
-        text = f"the golden files were made with other weights, {other}, and are of no use"
+        text = f"the golden files were made with other weights, {other}, and cannot be used"
         return [Check(name, FAILED, text) for name in names]
     if golden.codes.shape != encoded.codes.shape:
         text = f"shape {list(encoded.codes.shape)}, golden {list(golden.codes.shape)}"

@@ -87,7 +87,7 @@ class PitchMixer(nn.Module):
         Args:
             wav: whole recording, T + 1 hops that make T frames; with ``past`` the next block of a
                 stream, whose result is delayed by ``right`` frames.
-            n_codebooks: int ``[B]``, stages of codes.
+            n_codebooks: int ``[B]``, stages of codes, or ``[B, T]`` if frames differ.
         """
         stft = self.stft
         hop, size = stft.hop_length, stft.n_fft
@@ -152,7 +152,7 @@ class PitchMixer(nn.Module):
             cross = self.bands.to_bands((parts[0] * x).sum(1))
             features.append(cross * (energy[0] * e).rsqrt())
         features += [x[:, None] for x in periodic]
-        stages = (n_codebooks / self._most)[:, None, None].to(total.dtype)
+        stages = (n_codebooks / self._most).view(len(total), 1, -1).to(total.dtype)
         features.append(stages.expand_as(total))
         gains = self.net(torch.cat(features, 1)).chunk(len(spectra), 1)
         return [self.bands.to_bins(gain) for gain in gains]

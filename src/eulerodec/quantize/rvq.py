@@ -110,7 +110,7 @@ class ResidualVQ(nn.Module):
         books = self.codebooks[:stages]
         if tables is None:
             tables = search_tables(books)
-        # so many that their table of distances stays in a processor's cache
+        # a chunk whose table of distances fits in a processor's cache
         parts = x.split(512 // beam)
         codes = torch.cat([beam_search(part, books, beam, tables, restarts) for part in parts])
         return codes.view(batch, frames, stages).transpose(1, 2).contiguous()

@@ -12,6 +12,7 @@ from ... import bitstream
 from ...bitstream.tables import TABLES_FILE, load_tables
 from ...codec.weights import DEFAULT_WEIGHTS, find_weights
 from ...errors import ConfigError, WeightsError
+from ...settings import whole
 from ..clips import SAMPLE_RATE
 from .base import Coded, Signal, Spec, System, work_folder
 
@@ -31,13 +32,12 @@ class EuleroDecSystem(System):
         super().__init__(spec)
         spec.reject_options("beam", "entropy")
         # torch takes seconds to load, and only this system needs it
-        from ...quantize import DEFAULT_BEAM
+        from ...quantize import DEFAULT_BEAM, MAX_BEAM
         from ...train.checkpoint import weights_file
 
-        beam = spec.options.get("beam", str(DEFAULT_BEAM))
-        if not beam.isdecimal() or not 1 <= int(beam) <= 64:
-            raise ConfigError(f"{spec.text}: beam must be 1 to 64, not {beam!r}")
-        self.beam = int(beam)
+        beam = spec.options.get("beam", DEFAULT_BEAM)
+        number = int(beam) if str(beam).isdecimal() else beam
+        self.beam = whole(f"{spec.text}: beam", number, 1, MAX_BEAM)
         known = "eulerodec" if spec.kind == "eulerodec" else "weights"
         weights = DEFAULT_WEIGHTS if known == "eulerodec" else spec.kind
         self.directory = find_weights(weights)
