@@ -1,6 +1,6 @@
 """Concealment of lost latent frames by repeating the last pitch period, with a fade to silence.
 
-Works on quantised latents, before the decoder network, whose context smooths the joins. At the
+Works on what packets tell (:mod:`.frames`), before the decoder network, whose context smooths the joins. At the
 first lost frame the signal of the last frames is made by the decoder's transform path alone, and
 the period of L samples with the largest normalised correlation
 
@@ -9,7 +9,7 @@ the period of L samples with the largest normalised correlation
 (of nearly equal ones the shortest) is repeated (waveform substitution: Goodman et al. 1986, IEEE
 TASSP 34(6); ITU-T G.711 Appendix I), sqrt(c) times as loud: the less periodic the signal was, the
 less a repetition is worth. It stays for HOLD_S, falls linearly to silence at FADE_S, and the
-encoder's transform path turns it into latents. Nothing that comes later is needed, so there is no
+encoder turns it into latents and energies. Nothing that comes later is needed, so there is no
 delay, and everything is counted in frames: a stream and a file give the same.
 """
 
@@ -21,15 +21,17 @@ from itertools import groupby
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from ..model import EuleroDec, Latents
+from ..model import EuleroDec
+from ..nn import power_expand
+from .frames import unstacked
 
 __all__ = ["Concealer", "ConcealmentState"]
 
 HOLD_S, FADE_S = 0.01, 0.12  # seconds of loss until the fade starts, and until silence
 WINDOW_S = 0.02
 PITCH_HZ = (50, 300)
+SILENCE = -8.0  # log10 of the power of a bin
 
 
 @dataclass
@@ -37,8 +39,8 @@ class ConcealmentState:
     """What the concealer knows of a stream; replace it to reset the stream.
 
     Attributes:
-        past: the last latents, planar ``[B, 2D, n]``.
-        plan: latents for the present gap, None outside of one.
+        past: the last frames, ``[C, M, n]``.
+        plan: frames for the present gap, None outside of one.
         used: frames of the gap so far.
     """
 
@@ -48,7 +50,7 @@ class ConcealmentState:
 
 
 class Concealer:
-    """Replaces lost frames of planar latents; see the module for how."""
+    """Replaces lost frames; see the module for how."""
 
     def __init__(self, model: EuleroDec) -> None:
         self._model = model
@@ -61,20 +63,17 @@ class Concealer:
         time = torch.arange((self._n_plan + 1) * hop, device=model.stft.window.device) / rate
         self._fade = ((FADE_S - time) / (FADE_S - HOLD_S)).clamp(0.0, 1.0)
 
-    def __call__(self, latents: Latents, lost: list[bool], state: ConcealmentState) -> Latents:
-        """The next latents of a stream, of t frames, without their lost frames.
-
-        Energies need nothing of their own: they are predicted from the latents, as they always are.
+    def __call__(self, x: Tensor, state: ConcealmentState) -> Tensor:
+        """The next frames of a stream ``[C, M, t]``, none of them lost.
 
         Args:
-            latents: of t frames; what is lost may hold anything.
-            lost: one flag for each of the t frames, for all items alike.
+            x: what arrived; a frame that is lost in one channel is lost in all.
             state: of the stream; it is moved on.
         """
-        z = latents.z
-        past = z.new_zeros(*z.shape[:2], self._n_past) if state.past is None else state.past
+        _, lost = unstacked(x, self._model.bands.count)
+        past = x.new_zeros(*x.shape[:2], self._n_past) if state.past is None else state.past
         if any(lost):
-            z = z.clone()
+            x = x.clone()
         at = 0
         for gone, run in groupby(lost):
             start, at = at, at + len(list(run))
@@ -82,36 +81,40 @@ class Concealer:
                 if state.plan is None:
                     state.plan, state.used = self._extrapolate(past), 0
                 planned = state.plan[..., state.used : state.used + at - start]
-                z[..., start:at] = F.pad(planned, (0, at - start - planned.shape[-1]))
+                # after the fade all stays as its last frame is: silent
+                short = at - start - planned.shape[-1]
+                silent = state.plan[..., -1:].expand(-1, -1, short)
+                x[..., start:at] = torch.cat([planned, silent], -1)
                 state.used += at - start
             else:
                 state.plan = None
-            past = torch.cat([past, z[..., start:at]], -1)[..., -self._n_past :]
+            past = torch.cat([past, x[..., start:at]], -1)[..., -self._n_past :]
         state.past = past
-        if not any(lost):
-            return latents
-        gone = torch.tensor(lost, device=z.device)
-        return Latents(
-            z,
-            [torch.where(gone, z, prefix) for prefix in latents.prefixes],
-            [torch.where(gone, 0.0, vectors) for vectors in latents.vectors],
-        )
+        return x
 
     def _extrapolate(self, past: Tensor) -> Tensor:
-        """Latents that go on after ``past`` and fade out, planar [B, 2D, n_plan]."""
+        """Frames that go on after ``past`` and fade out, ``[C, M, n_plan + 1]``."""
         model, hop = self._model, self._model.hop_length
-        decoder = model.decoder
-        wav = model.stft.overlap_add(decoder.transform(decoder.mdct(past)))[:, hop:-hop]
+        coded, _ = unstacked(past, model.bands.count)
+        pairs = power_expand(coded.z, model.config.latent_exponent)
+        wav = model.stft.overlap_add(model.decoder.transform(pairs))[:, hop:-hop]
         lag, correlation = self._pitch(wav)
         n = len(self._fade)
         ahead = torch.arange(n, device=wav.device) % lag[:, None]  # [B, n], within the period
         wav = wav.gather(1, wav.shape[1] - lag[:, None] + ahead)
         wav = wav * self._fade * correlation.clamp_min(0.0).sqrt()[:, None]
-        z = model.encoder.transform_path(model.stft.transform(wav))
+        z, bands = model.describe(model.stft.transform(wav))
         # never louder than what was there, whatever the weights
-        loudest = past.square().sum(1).amax(-1).sqrt()
+        loudest = coded.z.square().sum(1).amax(-1).sqrt()
         norm = z.square().sum(1, keepdim=True).sqrt()
-        return z * (loudest[:, None, None] / norm.clamp_min(1e-12)).clamp_max(1.0)
+        gain = (loudest[:, None, None] / norm.clamp_min(1e-12)).clamp(1e-6, 1.0)
+        bands = bands + (2.0 / model.config.latent_exponent) * gain.log10()
+        rest = torch.zeros_like(past[:, -3:, -1:]).repeat(1, 1, z.shape[-1])
+        rest[:, :2] = past[:, -3:-1, -1:]  # as well known as the last frame
+        plan = torch.cat([z * gain, bands.clamp_min(SILENCE), rest], 1)
+        end = plan[..., -1:].clone()
+        end[:, : z.shape[1]], end[:, z.shape[1] : -3] = 0.0, SILENCE
+        return torch.cat([plan, end], -1)
 
     def _pitch(self, wav: Tensor) -> tuple[Tensor, Tensor]:
         """Period in samples, int64 [B], at the end of ``wav`` [B, n], and its correlation [B]."""

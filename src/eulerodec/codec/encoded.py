@@ -1,107 +1,101 @@
-"""What encoding gives: codes, and what is needed to decode them."""
+"""What encoding gives: packets, and what is needed to decode them."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import BinaryIO
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from .. import audio, bitstream
-from ..bitstream import LOST, Damage, EulReader, Metadata, Packet, StreamInfo, plan_range
+from ..bitstream import (
+    ConstantCoder,
+    ConstantCodes,
+    Damage,
+    EulReader,
+    Metadata,
+    Packet,
+    StreamInfo,
+    lower_packets,
+    plan_range,
+)
 from ..errors import BitstreamError, ConfigError
 from ..files import Sink, Source, atomic_output, naming, open_input
 from ..settings import whole
-from .rates import kbps_per_stage, stages_for
 
-__all__ = ["Encoded", "Seconds", "open_range", "read_stages"]
+__all__ = ["Encoded", "Seconds", "lowered", "open_range"]
 
 Seconds = float | Fraction
+
+USUAL_LEVEL = 136  # of speech at -20 dBFS; see Encoded.from_codes
+LOST = -1
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Encoded:
-    """Codes of one recording and what is needed to decode them.
+    """The packets of one recording and what is needed to decode them.
 
     Attributes:
-        codes: int64 ``[C, K, T]``, a row per channel, K = ``n_codebooks``, T latent frames; -1
-            stands for a code that is lost.
-        info: the header of the file that these codes make.
+        packets: in order; one without payload is lost.
+        info: the header of the file that these packets make, its counts known.
         damage: what was wrong with the file they were read from; empty unless it was read with
             ``recover=True``.
-
-    Raises:
-        BitstreamError: codes that are no integers, lie out of range, or do not fit the header.
     """
 
-    codes: Tensor
+    packets: tuple[Packet, ...]
     info: StreamInfo
     damage: list[Damage] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        codes, info = torch.as_tensor(self.codes), self.info
-        want = [info.n_channels, info.n_codebooks]
-        integers = not (
-            codes.is_floating_point() or codes.is_complex() or codes.dtype == torch.bool
-        )
-        if codes.ndim != 3 or list(codes.shape[:2]) != want or not integers:
-            raise BitstreamError(
-                f"codes must be integers of shape [{want[0]}, {want[1]}, T],"
-                f" not {codes.dtype} {list(codes.shape)}"
-            )
-        codes = codes.to(torch.int64)
-        top = (1 << info.codebook_bits) - 1
-        if codes.numel() and not LOST <= int(codes.min()) <= int(codes.max()) <= top:
-            raise BitstreamError(f"a code lies outside 0 to {top} (or {LOST}: lost)")
-        object.__setattr__(self, "codes", codes)
+        object.__setattr__(self, "packets", tuple(self.packets))
 
     def __repr__(self) -> str:
         channels = "1 channel" if self.n_channels == 1 else f"{self.n_channels} channels"
+        coding = f"{self.bitrate_kbps:g} kbps each"
+        if self.info.n_codebooks is not None:
+            coding = f"{self.info.n_codebooks} codes a frame"
         return (
-            f"Encoded({self.duration_s:.2f} s at {self.sample_rate} Hz, {channels},"
-            f" {self.bitrate_kbps:g} kbps each, codes {list(self.codes.shape)})"
+            f"Encoded({self.duration_s:.2f} s at {self.sample_rate} Hz, {channels}, {coding},"
+            f" {len(self.packets)} packets)"
         )
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Encoded):
             return NotImplemented
-        same = self.info == other.info and self.damage == other.damage
-        return same and torch.equal(self.codes.cpu(), other.codes.cpu())
+        return (self.info, self.packets, self.damage) == (other.info, other.packets, other.damage)
 
     __hash__ = None  # type: ignore[assignment]
 
     @property
     def sample_rate(self) -> int:
-        """Sample rate of the input in Hz."""
+        """Sample rate of the input, Hz."""
         return self.info.input_sample_rate
 
     @property
     def n_samples(self) -> int:
-        """Samples per channel of the input, at its own rate."""
-        return self._counts[1]
+        """Samples per channel of the input."""
+        return self.info.n_input_samples or 0
 
     @property
     def n_samples_model(self) -> int:
         """Samples per channel at the model's rate."""
-        return self._counts[0]
-
-    @property
-    def _counts(self) -> tuple[int, int]:
-        return self.info.capped_counts(self.codes.shape[-1])
+        return self.info.n_samples or 0
 
     @property
     def n_channels(self) -> int:
+        """Channels."""
         return self.info.n_channels
 
     @property
-    def n_codebooks(self) -> int:
-        """Stages K of the codes."""
-        return self.info.n_codebooks
+    def n_frames(self) -> int:
+        """Frames of each channel."""
+        return sum(packet.n_frames for packet in self.packets)
 
     @property
     def frame_rate(self) -> float:
@@ -110,7 +104,7 @@ class Encoded:
 
     @property
     def bitrate_kbps(self) -> float:
-        """Bitrate of the codes of one channel, without the container."""
+        """Bitrate of one channel that was asked for; of the constant coding, that of its codes."""
         return self.info.nominal_kbps / self.info.n_channels
 
     @property
@@ -123,27 +117,111 @@ class Encoded:
         """Title, comment and gain of the file."""
         return self.info.metadata
 
-    def truncate(self, n_codebooks: int) -> Encoded:
-        """The same recording with only the first stages: a lower rate without encoding again.
+    # ---- tokens -------------------------------------------------------------------------------
+
+    @property
+    def codes(self) -> Tensor:
+        """Codes int64 ``[C, K, T]`` of the constant coding; -1 where a packet is lost.
 
         Raises:
-            ConfigError: for more stages than there are.
+            ConfigError: frames have different numbers of codes: encode with ``n_codebooks``.
         """
-        n = whole("n_codebooks", n_codebooks, 1, self.n_codebooks)
-        return Encoded(self.codes[:, :n], self.info.replace(n_codebooks=n), self.damage)
+        codes, _ = self._constant()
+        return codes
+
+    @property
+    def levels(self) -> Tensor:
+        """The constant coding's level of each packet, 0 to 255, int64 ``[C, packets]``."""
+        _, levels = self._constant()
+        return levels
+
+    def _constant(self) -> tuple[Tensor, Tensor]:
+        info = self.info
+        if info.n_codebooks is None:
+            raise ConfigError(
+                "these frames have different numbers of codes; for a tensor of codes encode with"
+                " n_codebooks in place of a bitrate"
+            )
+        coder, codes, levels = ConstantCoder(info), [], []
+        for packet in self.packets:
+            if packet.payload is None:
+                shape = info.n_channels, info.n_codebooks, packet.n_frames
+                codes.append(np.full(shape, LOST, np.int64))
+                levels.append(np.zeros(info.n_channels, np.int64))
+            else:
+                found = coder.decode(packet.payload, packet.n_frames)
+                codes.append(found.codes)
+                levels.append(found.levels)
+        none = np.zeros((info.n_channels, info.n_codebooks, 0), np.int64)
+        return (
+            torch.from_numpy(np.concatenate([none, *codes], 2)),
+            torch.from_numpy(np.stack(levels, 1) if levels else none[:, 0]),
+        )
+
+    @classmethod
+    def from_codes(
+        cls, codes: ArrayLike | Tensor, info: StreamInfo, levels: ArrayLike | Tensor | None = None
+    ) -> Encoded:
+        """A recording from codes of the constant coding, as a language model may have made them.
+
+        Args:
+            codes: integers ``[C, K, T]``.
+            info: ``codec.stream_info(n_codebooks=K, ...)``; open counts are set by T.
+            levels: of each packet ``[C, packets]``; by default that of speech at -20 dBFS.
+
+        Raises:
+            BitstreamError: codes or levels that do not fit the header.
+        """
+        x = np.asarray(codes.cpu() if isinstance(codes, Tensor) else codes)
+        if x.ndim != 3 or x.shape[:2] != (info.n_channels, info.n_codebooks):
+            want = f"[{info.n_channels}, {info.n_codebooks}, T]"
+            raise BitstreamError(f"codes must have the shape {want}, not {list(x.shape)}")
+        size = info.frames_per_packet
+        n_packets = -(-x.shape[2] // size)
+        level = np.full((len(x), n_packets), USUAL_LEVEL)
+        if levels is not None:
+            level = np.asarray(levels.cpu() if isinstance(levels, Tensor) else levels)
+        if level.shape != (len(x), n_packets):
+            raise BitstreamError(
+                f"levels must have the shape {[len(x), n_packets]}, not {list(level.shape)}"
+            )
+        coder, packets = ConstantCoder(info), []
+        for k in range(n_packets):
+            part = x[..., k * size : (k + 1) * size]
+            payload = coder.encode(ConstantCodes(level[:, k], part))
+            packets.append(Packet(k, k * size, part.shape[2], payload))
+        return cls(tuple(packets), info if info.n_samples is not None else info.capped(x.shape[2]))
+
+    # ---- rates --------------------------------------------------------------------------------
+
+    def at_rate(
+        self, bitrate_kbps: float | None = None, *, n_codebooks: int | None = None
+    ) -> Encoded:
+        """The same recording at a lower rate, without encoding again.
+
+        Args:
+            bitrate_kbps: of each channel; what has a lower rate already stays.
+            n_codebooks: of the constant coding: keep so many codes of each frame.
+
+        Raises:
+            ConfigError: a rate that cannot be had.
+        """
+        info, packets = lowered(self.info, self.packets, bitrate_kbps, n_codebooks)
+        return Encoded(tuple(packets), info, self.damage)
+
+    # ---- files --------------------------------------------------------------------------------
 
     def to_bytes(self) -> bytes:
-        """These codes as the bytes of an ``.eul`` file.
+        """These packets as the bytes of an ``.eul`` file.
 
         Raises:
-            BitstreamError: some codes are lost.
+            BitstreamError: some packets are lost.
         """
-        if bool((self.codes < 0).any()):
-            lost = int((self.codes[:, 0] < 0).any(0).sum())
+        if lost := sum(packet.lost for packet in self.packets):
             raise BitstreamError(
-                f"codes of {lost} frames are lost, which a file cannot say: decode them instead"
+                f"{lost} packets are lost, which a file cannot say: decode them instead"
             )
-        return bitstream.dumps(self.info, self.codes.cpu().numpy())
+        return bitstream.dumps(self.info, self.packets)
 
     def save(self, target: Sink) -> None:
         """Write an ``.eul`` file.
@@ -176,11 +254,10 @@ class Encoded:
 
         Args:
             source: a path, ``-`` for standard input, or a binary file object.
-            bitrate_kbps: read only the stages of this rate, or
-            n_codebooks: so many stages; all by default.
+            bitrate_kbps, n_codebooks: as for :meth:`at_rate`.
             start_s, stop_s: only the samples nearest to these seconds; start and end by default.
                 Only what they need of the file is read.
-            recover: read what is sound of a damaged file; see ``codes`` and ``damage``.
+            recover: read what is sound of a damaged file; see ``packets`` and ``damage``.
 
         Raises:
             BitstreamError: no such file, not an ``.eul`` file, a damaged one, an empty range.
@@ -217,29 +294,40 @@ class Encoded:
         recover: bool,
     ) -> Encoded:
         reader = EulReader(file, recover=recover)
-        reader.n_codebooks = read_stages(reader.info, bitrate_kbps, n_codebooks)
-        info, packets = open_range(reader, start_s, stop_s)
-        none = np.zeros((info.n_channels, reader.n_codebooks, 0), np.int64)
-        codes = np.concatenate([none, *(packet.codes for packet in packets)], axis=2)
+        info, stream = open_range(reader, start_s, stop_s)
+        packets, n_frames = [], 0
+        for packet in stream:
+            packets.append(Packet(len(packets), n_frames, packet.n_frames, packet.payload))
+            n_frames += packet.n_frames
         if start_s is None and stop_s is None:
             info = reader.info  # its counts are known now
-        info = info.replace(n_codebooks=reader.n_codebooks)
-        return cls(torch.from_numpy(codes), info, reader.damage)
+        whole_file = cls(tuple(packets), info, reader.damage)
+        return whole_file.at_rate(bitrate_kbps, n_codebooks=n_codebooks)
 
 
-def read_stages(info: StreamInfo, bitrate_kbps: float | None, n_codebooks: int | None) -> int:
-    """Stages to read of a file, given by a bitrate, a number, or neither: then all.
+def lowered(
+    info: StreamInfo,
+    packets: Iterable[Packet],
+    bitrate_kbps: float | None,
+    n_codebooks: int | None,
+) -> tuple[StreamInfo, Iterable[Packet]]:
+    """Header and packets at a lower rate; as they are if neither rate is given.
 
     Raises:
-        ConfigError: both are given, or the file does not have so many.
+        ConfigError: both are given, or a rate that cannot be had.
     """
-    if bitrate_kbps is None:
-        most = info.n_codebooks
-        return most if n_codebooks is None else whole("n_codebooks", n_codebooks, 1, most)
-    if n_codebooks is not None:
+    if bitrate_kbps is None and n_codebooks is None:
+        return info, packets
+    if bitrate_kbps is not None and n_codebooks is not None:
         raise ConfigError("bitrate_kbps and n_codebooks say the same: give one of them")
-    step = kbps_per_stage(info.sample_rate, info.hop_length, info.codebook_bits)
-    return stages_for(bitrate_kbps, step, info.n_codebooks, owner="the file")
+    if n_codebooks is not None:
+        if info.n_codebooks is None:
+            raise ConfigError("n_codebooks: the file has as many codes as its bitrate holds")
+        n_codebooks = whole("n_codebooks", n_codebooks, 1, info.n_codebooks)
+    try:
+        return lower_packets(info, packets, bitrate_kbps, n_codebooks=n_codebooks)
+    except BitstreamError as error:
+        raise ConfigError(str(error)) from error
 
 
 def open_range(
@@ -250,4 +338,4 @@ def open_range(
         return reader.info, reader.packets()
     rate = reader.info.input_sample_rate
     info, ranges = plan_range(reader, *audio.sample_range(start_s or 0, stop_s, rate))
-    return info, (packet for first, last in ranges for packet in reader.iter_range(first, last))
+    return info, (packet for first, last in ranges for packet in reader.packets_between(first, last))

@@ -7,7 +7,7 @@ from typing import TypedDict
 
 from ..audio import Tags
 from ..bitstream import Metadata
-from ..bitstream.fields import MAX_COMMENT, MAX_TITLE
+from ..bitstream.metadata import MAX_COMMENT, MAX_TITLE
 
 __all__ = ["EncodeOptions", "with_tags"]
 
@@ -16,21 +16,20 @@ class EncodeOptions(TypedDict, total=False):
     """Keyword arguments that all ways to encode take; each may be left out.
 
     Attributes:
-        n_codebooks: stages of the quantiser, in place of a bitrate.
+        n_codebooks: in place of a bitrate: so many codes for every frame, each of 11 bits; for
+            tokens.
         beam: paths of the code search, 1 to 64, by default 3; more is slower and a little better.
-        block_frames: frames that are computed together, 1 to 4096. By default 64 for arrays, 32
-            for live input, and 128 for files.
-        frames_per_packet: frames in a packet of the file, by default 256, and 16 for live input.
-        entropy_coding: the file is smaller, by how much depends on the audio; without it the
-            bitrate is exactly what was asked for. The codes are the same.
-        metadata: title, comment and gain for the header. The codes are the same.
+        frames_per_packet: frames in a packet, 1 to 255; by default 92 (a second of the 24 kHz
+            model), 24 for live input, and 248 with ``n_codebooks``.
+        carry: what silence leaves of the bitrate goes to the packets after it (the default); if
+            not, the file is smaller.
+        metadata: title, comment and gain for the header.
     """
 
     n_codebooks: int | None
     beam: int
-    block_frames: int
     frames_per_packet: int
-    entropy_coding: bool
+    carry: bool
     metadata: Metadata | None
 
 

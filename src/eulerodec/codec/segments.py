@@ -1,4 +1,4 @@
-"""The codes of a file to audio, as they come: exact lengths, and files made of parts.
+"""The packets of a file to audio, as they come: exact lengths, and files made of parts.
 
 A file may consist of segments, which are decoded one by one and give a part of their audio each
 (:class:`eulerodec.bitstream.Segment`). Any other file is one segment, whose length may only be
@@ -7,12 +7,13 @@ known at its end.
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
 from .. import audio
-from ..bitstream import StreamInfo
+from ..bitstream import Packet, StreamInfo
 from ..errors import BitstreamError
 from ..model import EuleroDec
 from .streaming import BLOCK_FRAMES, StreamDecoder
@@ -21,14 +22,13 @@ __all__ = ["FileDecoder", "decodable", "output_length"]
 
 
 class FileDecoder:
-    """Decodes one file: :meth:`push` its codes in order, then :meth:`finish`.
+    """Decodes one file: :meth:`push` its packets in order, then :meth:`finish`.
 
     Memory does not grow with the file.
 
     Args:
         model: in eval mode.
         info: header of the file, whose sample counts may be open.
-        n_codebooks: stages of the codes that are pushed.
         sample_rate: of the audio, Hz.
         block_frames: frames that are computed together.
         apply_gain: multiply the audio by the gain in the header.
@@ -38,7 +38,6 @@ class FileDecoder:
         self,
         model: EuleroDec,
         info: StreamInfo,
-        n_codebooks: int,
         sample_rate: int,
         block_frames: int = BLOCK_FRAMES,
         *,
@@ -50,12 +49,9 @@ class FileDecoder:
         self._rate = sample_rate
         self._gain = info.metadata.gain if apply_gain else 1.0
         self._decoder = StreamDecoder(
-            model,
-            n_codebooks,
-            n_channels=info.n_channels,
-            sample_rate=sample_rate,
-            block_frames=block_frames,
+            model, info, sample_rate=sample_rate, block_frames=block_frames
         )
+        self._start_segment()
         self._at = 0  # segments that are done
         self._frames = self._given = 0  # of the present segment: frames in, samples out
 
@@ -68,20 +64,23 @@ class FileDecoder:
         counts = [(s.n_samples, s.n_input_samples) for s in info.segments]
         return sum(self._count(*c) for c in counts or [(info.n_samples, info.n_input_samples)])
 
-    def push(self, codes: np.ndarray | Tensor) -> Tensor:
-        """The next codes, integers ``[C, K, t]``, -1: lost -> audio float32 ``[C, n]``.
+    def push(self, packets: Iterable[Packet]) -> Tensor:
+        """The next packets -> audio float32 ``[C, n]``; those without payload are concealed.
 
         Raises:
-            BitstreamError: codes that do not fit.
+            BitstreamError: payloads that do not fit.
         """
-        rest = torch.as_tensor(codes)
+        frames = [self._decoder.frames(packet) for packet in packets]
+        return self._push(torch.cat([self._decoder.frames.lost(0), *frames], -1))
+
+    def _push(self, rest: Tensor) -> Tensor:
         self.n_frames += rest.shape[-1]
         parts = [torch.zeros(self.info.n_channels, 0)]
         while rest.shape[-1]:
             room = self._room()
             if room == 0:  # frames after the last segment mean nothing
                 break
-            parts.append(self._keep(self._decoder.push(rest[..., :room])))
+            parts.append(self._keep(self._decoder.push_frames(rest[..., :room])))
             taken = min(rest.shape[-1], room)
             self._frames += taken
             rest = rest[..., taken:]
@@ -120,14 +119,18 @@ class FileDecoder:
         most = 1 << 62 if n_samples is None else self._model.n_frames(n_samples)
         return max(most - self._frames, 0)
 
+    def _start_segment(self) -> None:
+        self._frames = self._given = 0
+        if self._at < len(self.info.segments):
+            self._decoder.reset(self.info.segments[self._at].first_sample)
+
     def _end_segment(self) -> Tensor:
-        info, rates = self.info, (self.info.sample_rate, self.info.input_sample_rate)
-        segment = info.segments[self._at].capped(self._frames, info.hop_length, rates)
+        info = self.info
+        segment = info.timeline.capped_segment(info.segments[self._at], self._frames)
         # all of the audio up to n_decoded; what is not kept is cut off here
         wav = self._keep(self._decoder.flush(segment.n_decoded))
-        self._decoder.reset()
         self._at += 1
-        self._frames = self._given = 0
+        self._start_segment()
         return wav
 
     def _keep(self, wav: Tensor) -> Tensor:
@@ -155,7 +158,7 @@ def output_length(info: StreamInfo, sample_rate: int, n_samples: int, n_input_sa
 
 def decodable(model: EuleroDec, info: StreamInfo, n_frames: int, damaged: bool) -> tuple[int, int]:
     """Samples at the model's and at the input's rate that ``n_frames`` frames give."""
-    n_samples, n_input = info.capped_counts(n_frames)
+    n_samples, n_input = _capped(info, n_frames)
     if model.n_frames(n_samples) <= n_frames:
         return n_samples, n_input
     if not damaged:
@@ -165,3 +168,10 @@ def decodable(model: EuleroDec, info: StreamInfo, n_frames: int, damaged: bool) 
     # The last frame only overlaps with one that is lost.
     n_samples = max(n_frames - 1, 0) * model.hop_length
     return n_samples, n_samples * info.input_sample_rate // info.sample_rate
+
+
+def _capped(info: StreamInfo, n_frames: int) -> tuple[int, int]:
+    """Counts of the header, or what the frames hold if that is less."""
+    timeline = info.timeline.capped(n_frames)
+    assert timeline.n_samples is not None and timeline.n_input_samples is not None
+    return timeline.n_samples, timeline.n_input_samples

@@ -1,14 +1,15 @@
 """Encoder and decoder for streams: chunks of any size in, what is complete comes out.
 
-The network runs on blocks of a fixed number of frames, counted from the start of the stream,
-whatever the chunks: so not even a rounding depends on them. Every layer keeps the few frames of the
-past it needs (:mod:`eulerodec.nn.history`) and nothing is computed twice. Whole recordings take the
-same way, block after block in constant memory, so they have the same codes as a stream.
+An encoder's unit is the packet, a decoder's network runs on blocks of a fixed number of frames,
+both counted from the start of the stream, whatever the chunks: so not even a rounding depends on
+them. Every layer keeps the few frames of the past it needs (:mod:`eulerodec.nn.history`) and
+nothing is computed twice. Whole recordings take the same way, packet after packet in constant
+memory, so they have the same codes as a stream.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,28 +18,30 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from .. import audio
-from ..bitstream import LOST
+from ..bitstream import ConstantCoder, Packet, RateControl, StreamInfo
 from ..errors import AudioError, BitstreamError, ConfigError
-from ..model import DecoderState, EncoderState, EnergyState, EuleroDec
-from ..nn import Clock, History, delay, prepared
+from ..model import DecoderState, EuleroDec
+from ..nn import Clock, History, prepared
 from ..quantize import DEFAULT_BEAM, MAX_BEAM
 from ..settings import whole
 from .concealment import Concealer, ConcealmentState
+from .frames import PacketFrames, unstacked
 
 __all__ = [
     "BLOCK_FRAMES",
     "FILE_BLOCK_FRAMES",
     "LIVE_BLOCK_FRAMES",
+    "LIVE_PACKET_FRAMES",
     "StreamDecoder",
     "StreamEncoder",
-    "buffering_s",
     "checked_samples",
     "file_block_frames",
 ]
 
 # See docs/streaming.md for what they cost.
-BLOCK_FRAMES = 64  # 0.7 s of the 24 kHz model
-LIVE_BLOCK_FRAMES = 32  # where somebody waits
+LIVE_PACKET_FRAMES = 24  # 0.26 s of the 24 kHz model
+BLOCK_FRAMES = 64  # of the decoder: 0.7 s
+LIVE_BLOCK_FRAMES = 24  # where somebody waits
 FILE_BLOCK_FRAMES = 128  # where nobody does; more gains little
 MAX_BLOCK_FRAMES = 4096
 MAX_CHANNELS = 255  # of one .eul file
@@ -69,16 +72,14 @@ class _Pending:
 class _EncoderStreams:
     """Everything an encoder knows of its stream. A new one is a reset."""
 
-    clock: Clock
-    network: EncoderState
-    energies: EnergyState | None
     pending: _Pending
     resampler: audio.Resampler
-    bands: History = field(default_factory=History)
+    rate: RateControl | None
     samples: History = field(default_factory=History)
     n_input_samples: int = 0
     n_frames: int = 0  # given out
-    ended: bool = False
+    n_packets: int = 0
+    end: int | None = None  # frames of the stream, once that is known
 
 
 @dataclass
@@ -87,74 +88,70 @@ class _DecoderStreams:
 
     clock: Clock
     network: DecoderState
-    energies: EnergyState | None
     pending: _Pending
     resampler: audio.Resampler
+    first_sample: int  # of the decoded ones, at the model's rate, that is given out
     spectrum: History = field(default_factory=History)
     concealment: ConcealmentState = field(default_factory=ConcealmentState)
     n_frames: int = 0  # taken in
-    n_samples: int = 0  # decoded, at the model's rate
+    n_samples: int = 0  # given out, at the model's rate
     ended: bool = False
 
 
 class StreamEncoder:
-    """Audio chunks in, codes out.
+    """Audio chunks in, packets out.
 
     >>> encoder = codec.streaming_encoder(bitrate_kbps=6)  # doctest: +SKIP
-    >>> codes = [encoder.push(chunk) for chunk in microphone] + [encoder.flush()]  # doctest: +SKIP
+    >>> packets = []  # doctest: +SKIP
+    >>> for chunk in microphone:  # doctest: +SKIP
+    ...     packets += encoder.push(chunk)
+    >>> packets += encoder.flush()  # doctest: +SKIP
 
-    The codes, joined along the last axis, are those of ``Codec.encode`` on the joined chunks, bit
-    for bit if ``block_frames`` is the same, and up to near ties of two codes if not.
+    The packets are those of ``Codec.encode`` on the joined chunks, to the byte, if they have as
+    many frames, and their number is known or open in both headers.
 
     Args:
         model: in eval mode.
-        n_codebooks: stages K of the codes.
-        n_channels: C, of the chunks.
-        sample_rate: of the chunks, Hz; they are resampled to the model's.
+        info: the header for the packets: rates, channels, frames in a packet.
         beam: paths of the code search, 1 to 64.
-        block_frames: frames that are computed together, 1 to 4096. Fewer give less delay
-            (:func:`buffering_s`), more are faster.
+        carry: what a packet leaves of the bitrate goes to those after it.
 
     Raises:
         ConfigError: an argument that is out of range, or weights in half precision.
         AudioError: a sample rate that cannot be had.
 
-    Weights are prepared on construction: if the model is trained on, make a new stream. Not for
-    several threads at a time.
+    Attributes:
+        info: as given.
+
+    Not for several threads at a time.
     """
 
     def __init__(
         self,
         model: EuleroDec,
-        n_codebooks: int,
+        info: StreamInfo,
         *,
-        n_channels: int = 1,
-        sample_rate: int | None = None,
         beam: int = DEFAULT_BEAM,
-        block_frames: int = BLOCK_FRAMES,
+        carry: bool = True,
     ) -> None:
         _check_precision(model)
         self.model = model
-        self.n_codebooks = whole("n_codebooks", n_codebooks, 1, model.n_codebooks)
-        self.n_channels = whole("n_channels", n_channels, 1, MAX_CHANNELS)
-        self.block_frames = whole("block_frames", block_frames, 1, MAX_BLOCK_FRAMES)
-        self.sample_rate = audio.check_sample_rate(sample_rate or model.sample_rate)
+        self.info = info
+        self.n_channels = info.n_channels
+        self.sample_rate = audio.check_sample_rate(info.input_sample_rate)
         self.beam = whole("beam", beam, 1, MAX_BEAM)
+        self._carry = carry
+        self._constant = None if info.n_codebooks is None else ConstantCoder(info)
         with torch.inference_mode():
-            # energies are predicted from what the decoder will have
-            self._network = prepared(model, model.encoder, model.decoder.expand)
-            self._tables = model.quantizer.tables()
+            self._network = prepared(model, model.encoder)
         self.reset()
 
     def reset(self) -> None:
         """Forget the stream; the next chunk starts a new one."""
         resampler = audio.Resampler(self.sample_rate, self.model.sample_rate, self.n_channels)
-        pending = _Pending(self.block_frames * self.model.hop_length)
-        clock = Clock()
-        encoder, energies = self.model.encoder, self.model.energies
-        network = encoder.start(clock)
-        loops = energies.start(clock, encoder.look_ahead) if energies else None
-        self._state = _EncoderStreams(clock, network, loops, pending, resampler)
+        pending = _Pending(self.info.frames_per_packet * self.model.hop_length)
+        rate = None if self._constant else RateControl(self.info, carry=self._carry)
+        self._state = _EncoderStreams(pending, resampler, rate)
 
     @property
     def n_input_samples(self) -> int:
@@ -167,147 +164,151 @@ class StreamEncoder:
         n, rate = self.n_input_samples, self.sample_rate
         return audio.resampled_length(n, rate, self.model.sample_rate)
 
-    def push(self, wav: ArrayLike | Tensor) -> Tensor:
+    def push(self, wav: ArrayLike | Tensor) -> list[Packet]:
         """The next samples.
 
         Args:
             wav: float ``[n]`` or ``[n_channels, n]``, any n.
 
         Returns:
-            Codes int64 ``[C, K, t]``, t >= 0.
+            The packets that are complete with them, maybe none.
 
         Raises:
             AudioError: samples that cannot be coded; the stream is then as before.
         """
-        _check_open(self._state.ended)
+        _check_open(self._state.end is not None)
         x = checked_samples(wav)
         if len(x) != self.n_channels:
             raise AudioError(f"the stream has {self.n_channels} channels, the chunk has {len(x)}")
         return self.push_checked(x)
 
-    def push_checked(self, x: NDArray[np.float32]) -> Tensor:
+    def push_checked(self, x: NDArray[np.float32]) -> list[Packet]:
         """:meth:`push` for samples ``[n_channels, n]`` that were checked already."""
         state = self._state
         state.n_input_samples += x.shape[1]
         return self._run(state.resampler.push(x))
 
-    def flush(self) -> Tensor:
-        """End the stream: the codes that are left, ``[C, K, t]``. Only :meth:`reset` goes on."""
+    def flush(self) -> list[Packet]:
+        """End the stream: the packets that are left. Only :meth:`reset` goes on."""
         state = self._state
-        _check_open(state.ended)
-        end = self.model.n_frames(self.n_samples)
-        return self._end(state.resampler.flush(self.n_samples), end, end)
-
-    def encode_batch(self, recordings: Sequence[NDArray[np.float32]]) -> list[Tensor]:
-        """Recordings of any lengths, one per channel, at the model's rate, as a stream of its own.
-
-        Args:
-            recordings: ``n_channels`` arrays ``[N_i]`` that were checked already.
-
-        Returns:
-            The codes of each, int64 ``[K, T_i]``.
-        """
-        self.reset()
-        wav = np.zeros((self.n_channels, max(len(x) for x in recordings)), np.float32)
-        for row, x in zip(wav, recordings, strict=True):
-            row[: len(x)] = x
-        ends = tuple(self.model.n_frames(len(x)) for x in recordings)
-        codes = self._end(wav, max(ends), ends)
-        return [row[:, :end] for row, end in zip(codes, ends, strict=True)]
-
-    def _end(self, x: NDArray[np.float32], n_frames: int, end: int | tuple[int, ...]) -> Tensor:
-        """The codes of the last samples, and of what was left, up to ``n_frames``."""
-        state = self._state
-        state.ended, state.clock.end = True, end
-        codes = [self._run(x)]
+        _check_open(state.end is not None)
+        state.end = self.model.n_frames(self.n_samples)
+        packets = self._run(state.resampler.flush(self.n_samples))
         zeros = np.zeros((self.n_channels, state.pending.size), np.float32)
-        while state.n_frames < n_frames:
-            codes.append(self._run(zeros[:, state.pending.held :]))
-        return torch.cat(codes, -1)
+        while state.n_frames < state.end:
+            packets += self._run(zeros[:, state.pending.held :])
+        return packets
 
-    def _run(self, x: NDArray[np.float32]) -> Tensor:
-        codes = [torch.zeros(self.n_channels, self.n_codebooks, 0, dtype=torch.int64)]
+    def _run(self, x: NDArray[np.float32]) -> list[Packet]:
         with torch.inference_mode():
-            codes += [self._block(block) for block in self._state.pending.push(torch.from_numpy(x))]
-        return torch.cat(codes, -1)
+            blocks = self._state.pending.push(torch.from_numpy(x))
+            packets = [self._packet(block) for block in blocks]
+        return [packet for packet in packets if packet is not None]
 
-    def _block(self, block: Tensor) -> Tensor:
-        """Samples [C, block_frames * hop] -> the codes of so many frames, less at both ends."""
+    def _packet(self, block: Tensor) -> Packet | None:
+        """Samples [C, frames_per_packet * hop] -> the packet of so many frames, fewer at the end."""
         state, model = self._state, self._network
-        stft, clock = model.stft, state.clock
+        stft, n_frames = model.stft, self.info.frames_per_packet
         wav = state.samples.extend(block.to(stft.window.device), stft.n_fft - stft.hop_length)
-        spec = stft.transform(wav)
-        bands = model.band_energies(spec)
-        if bands is not None:
-            bands = delay(bands, model.encoder.look_ahead, state.bands)
-        z = model.encoder(spec, state.network)
-        codes = model.search(z, bands, self.n_codebooks, self.beam, self._tables, state.energies)
-        first = clock.start - model.encoder.look_ahead
-        clock.start += self.block_frames
-        end = max(clock.end) if isinstance(clock.end, tuple) else clock.end
-        codes = _cut(codes, first, end).cpu()
-        state.n_frames += codes.shape[-1]
-        return codes
+        if state.end is not None:
+            n_frames = min(n_frames, state.end - state.n_frames)
+            if n_frames <= 0:
+                return None
+        z, bands = (x[..., :n_frames].cpu() for x in model.describe(stft.transform(wav)))
+        packet = Packet(state.n_packets, state.n_frames, n_frames, self._payload(z, bands))
+        state.n_frames += n_frames
+        state.n_packets += 1
+        return packet
+
+    def _payload(self, z: Tensor, bands: Tensor) -> bytes:
+        state, coder, n_frames = self._state, self.model.coder, z.shape[-1]
+        if self._constant is not None:
+            n_codebooks = self._constant.n_codebooks
+            return self._constant.encode(coder.encode_constant(z, bands, n_codebooks, self.beam))
+        assert state.rate is not None
+        last = state.end == state.n_frames + n_frames and self.info.n_samples is None
+        n_samples = self.n_samples if last else None
+        room = state.rate.budget(n_frames, n_samples)
+        payload = coder.encode(z, bands, room, self.beam)
+        state.rate.spend(n_frames, len(payload), n_samples)
+        return payload
 
 
 class StreamDecoder:
-    """Codes in, audio chunks out.
+    """Packets in, audio chunks out.
 
     What :meth:`push` and :meth:`flush` give, joined, is the audio that ``Codec.decode`` gives for
-    the joined codes: bit for bit if ``block_frames`` is the same, within 1e-5 if not. Arguments as
-    for :class:`StreamEncoder`; ``sample_rate`` is that of the audio that comes out.
+    the packets: bit for bit if ``block_frames`` is the same, within 1e-5 if not. A packet without
+    payload is lost, and concealed (:mod:`.concealment`).
 
-    A code of -1 did not arrive. A frame whose later stages are -1 is decoded from its first ones;
-    one without its first stage, in any channel, is lost and concealed
-    (:mod:`.concealment`).
+    Args:
+        model: in eval mode.
+        info: the header that belongs to the packets.
+        sample_rate: of the audio, Hz; that of the input by default.
+        block_frames: frames that are computed together, 1 to 4096. Fewer give less delay, more are
+            faster.
+
+    Raises:
+        ConfigError: an argument that is out of range, or weights in half precision.
+        AudioError: a sample rate that cannot be had.
+        BitstreamError: a header that does not fit the model.
+
+    Weights are prepared on construction: if the model is trained on, make a new stream. Not for
+    several threads at a time.
     """
 
     def __init__(
         self,
         model: EuleroDec,
-        n_codebooks: int,
+        info: StreamInfo,
         *,
-        n_channels: int = 1,
         sample_rate: int | None = None,
         block_frames: int = BLOCK_FRAMES,
     ) -> None:
         _check_precision(model)
         self.model = model
-        self.n_codebooks = whole("n_codebooks", n_codebooks, 1, model.n_codebooks)
-        self.n_channels = whole("n_channels", n_channels, 1, MAX_CHANNELS)
+        self.info = info
+        self.n_channels = info.n_channels
         self.block_frames = whole("block_frames", block_frames, 1, MAX_BLOCK_FRAMES)
-        self.sample_rate = audio.check_sample_rate(sample_rate or model.sample_rate)
+        self.sample_rate = audio.check_sample_rate(sample_rate or info.input_sample_rate)
+        self.frames = PacketFrames(model, info)
         with torch.inference_mode():
-            self._network = prepared(model, model.decoder)
+            self._network = prepared(model, model.decoder, model.encoder)
             self._conceal = Concealer(self._network)
-        device = model.stft.window.device
-        self._stages = torch.full((n_channels,), n_codebooks, device=device)
         self.reset()
 
-    def reset(self) -> None:
-        """Forget the stream; the next codes start a new one."""
+    def reset(self, first_sample: int = 0) -> None:
+        """Forget the stream; the next packet starts a new one.
+
+        Args:
+            first_sample: so many samples at the model's rate are not given out.
+        """
         resampler = audio.Resampler(self.model.sample_rate, self.sample_rate, self.n_channels)
         pending = _Pending(self.block_frames)
         clock = Clock()
-        network, energies = self.model.decoder.start(clock), self.model.energies
-        loops = energies.start(clock, 0) if energies else None
-        self._state = _DecoderStreams(clock, network, loops, pending, resampler)
+        network = self.model.decoder.start(clock)
+        self._state = _DecoderStreams(clock, network, pending, resampler, first_sample)
 
-    def push(self, codes: ArrayLike | Tensor) -> Tensor:
-        """The next codes.
+    def push(self, packets: Packet | Iterable[Packet]) -> Tensor:
+        """The next packets.
 
         Args:
-            codes: integers ``[n_channels, n_codebooks, t]``, any t; -1: lost.
+            packets: in order; their numbers are not looked at.
 
         Returns:
             Audio float32 ``[C, n]``, n >= 0.
 
         Raises:
-            BitstreamError: codes that do not fit; the stream is then as before.
+            BitstreamError: a payload that does not fit; the stream is then as before.
         """
+        packets = [packets] if isinstance(packets, Packet) else packets
+        parts = [self.frames(packet) for packet in packets]
+        return self.push_frames(torch.cat([self.frames.lost(0), *parts], -1))
+
+    def push_frames(self, x: Tensor) -> Tensor:
+        """:meth:`push` for frames ``[C, M, t]`` of :mod:`.frames`."""
         state = self._state
         _check_open(state.ended)
-        x = self._checked(codes)
         state.n_frames += x.shape[-1]
         return torch.from_numpy(state.resampler.push(self._run(x)))
 
@@ -328,8 +329,8 @@ class StreamDecoder:
         state, hop = self._state, self.model.hop_length
         _check_open(state.ended)
         if n_samples is None:
-            n_samples = max(state.n_frames - 1, 0) * hop
-        if n_samples > state.n_frames * hop:
+            n_samples = max(max(state.n_frames - 1, 0) * hop - state.first_sample, 0)
+        if n_samples + state.first_sample > state.n_frames * hop:
             raise BitstreamError(f"{state.n_frames} frames do not hold {n_samples} samples")
         rest = state.resampler.push(self._end(n_samples, state.n_frames))
         last = state.resampler.flush(
@@ -340,24 +341,24 @@ class StreamDecoder:
         return torch.from_numpy(np.concatenate([rest, last], 1))
 
     def decode_batch(
-        self, codes: Sequence[Tensor], n_samples: Sequence[int]
+        self, frames: Sequence[Tensor], n_samples: Sequence[int]
     ) -> list[NDArray[np.float32]]:
         """Recordings of any lengths, one per channel, as a stream of its own.
 
         Args:
-            codes: ``n_channels`` times int64 ``[K, T_i]``, none of them lost.
+            frames: ``n_channels`` times ``[M, T_i]``, none of them lost.
             n_samples: of each recording at the model's rate, no more than its frames hold.
 
         Returns:
             The audio of each at the model's rate, ``[N_i]``.
         """
         self.reset()
-        ends = tuple(x.shape[-1] for x in codes)
-        padded = torch.zeros(self.n_channels, self.n_codebooks, max(ends), dtype=torch.int64)
-        for row, x in zip(padded, codes, strict=True):
+        ends = tuple(x.shape[-1] for x in frames)
+        padded = frames[0].new_zeros(self.n_channels, frames[0].shape[0], max(ends))
+        for row, x in zip(padded, frames, strict=True):
             row[:, : x.shape[-1]] = x
         self._state.clock.end = ends
-        wav = np.concatenate([self._run(self._checked(padded)), self._end(max(n_samples), ends)], 1)
+        wav = np.concatenate([self._run(padded), self._end(max(n_samples), ends)], 1)
         return [row[:n] for row, n in zip(wav, n_samples, strict=True)]
 
     def _end(self, n_samples: int, end: int | tuple[int, ...]) -> NDArray[np.float32]:
@@ -365,60 +366,33 @@ class StreamDecoder:
         state = self._state
         state.ended, state.clock.end = True, end
         parts = [np.zeros((self.n_channels, 0), np.float32)]
-        shape = (self.n_channels, self.n_codebooks, self.block_frames)
-        zeros = torch.zeros(shape, dtype=torch.int64)
+        nothing = self.frames.lost(self.block_frames)
+        nothing[:, -1] = 0.0
         while state.n_samples < n_samples:
             before = state.n_samples
-            part = self._run(zeros[..., state.pending.held :])
+            part = self._run(nothing[..., state.pending.held :])
             parts.append(part[:, : n_samples - before])
         return np.concatenate(parts, 1)
 
-    def _checked(self, codes: ArrayLike | Tensor) -> Tensor:
-        x = torch.as_tensor(codes)
-        want = [self.n_channels, self.n_codebooks]
-        if x.ndim != 3 or list(x.shape[:2]) != want or x.is_floating_point():
-            raise BitstreamError(
-                f"codes must be integers of shape [{want[0]}, {want[1]}, t], not {list(x.shape)}"
-            )
-        size = self.model.codebook_size
-        if x.numel() and not LOST <= int(x.min()) <= int(x.max()) < size:
-            raise BitstreamError(f"a code lies outside 0 to {size - 1} (or {LOST}: lost)")
-        return x.cpu().to(torch.int64)
-
-    def _run(self, codes: Tensor) -> NDArray[np.float32]:
+    def _run(self, x: Tensor) -> NDArray[np.float32]:
         parts = [torch.zeros(self.n_channels, 0)]
         with torch.inference_mode():
-            parts += [self._block(block) for block in self._state.pending.push(codes)]
+            parts += [self._block(block) for block in self._state.pending.push(x)]
         return torch.cat(parts, -1).numpy()
 
-    def _block(self, codes: Tensor) -> Tensor:
-        """Codes of ``block_frames`` frames -> the samples of so many, less at the start."""
+    def _block(self, x: Tensor) -> Tensor:
+        """``block_frames`` frames -> the samples of so many, less at the start."""
         state, model = self._state, self._network
         clock = state.clock
-        lost = (codes[:, 0] == LOST).any(0).tolist()
-        latents = model.dequantize(codes.to(self._stages.device))
-        latents = self._conceal(latents, lost, state.concealment)
-        bands = model.decode_bands(latents, state.energies)
-        spec = model.decoder(latents.z, bands, self._stages, state.network)
-        wav = model.stft.stream_synthesis(spec, state.spectrum)
+        x = self._conceal(x.to(model.stft.window.device), state.concealment)
+        coded, _ = unstacked(x, model.bands.count)
+        wav = model.stft.stream_synthesis(model.decoder(coded, state.network), state.spectrum)
         # overlap-add makes a hop of a frame and the one after it, and starts one hop before zero
         first = (clock.start - model.decoder.look_ahead - 1) * model.hop_length
         clock.start += self.block_frames
-        wav = _cut(wav, first, None).cpu()
+        wav = wav[..., max(0, state.first_sample - first) :].cpu()
         state.n_samples += wav.shape[-1]
         return wav
-
-
-def buffering_s(model: EuleroDec, block_frames: int = BLOCK_FRAMES) -> float:
-    """Seconds of delay that blocks add to ``model.latency_s``, encoder to decoder, at most.
-
-    An output sample waits for the decoder's block it is in, and that for the encoder's block that
-    holds the codes' last look-ahead. 0 for blocks of one frame. Files or packets between the two
-    may add more.
-    """
-    ahead = model.encoder.look_ahead
-    blocks = 1 + -(-ahead // block_frames)
-    return (blocks * block_frames - 1 - ahead) / model.frame_rate
 
 
 def file_block_frames(n_channels: int) -> int:
@@ -455,12 +429,6 @@ def checked_samples(wav: ArrayLike | Tensor) -> NDArray[np.float32]:
         )
     audio.check_samples(x, "audio")
     return np.ascontiguousarray(x, dtype=np.float32)
-
-
-def _cut(x: Tensor, first: int, end: int | None) -> Tensor:
-    """``x`` without what is before 0 and from ``end`` on; it starts at ``first``."""
-    stop = x.shape[-1] if end is None else min(x.shape[-1], end - first)
-    return x[..., max(0, -first) : max(0, stop)]
 
 
 def _check_open(ended: bool) -> None:

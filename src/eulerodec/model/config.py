@@ -15,8 +15,7 @@ __all__ = ["ModelConfig"]
 _MAX_NUMBER = 1 << 20  # of any setting
 _MAX_BLOCKS = 1 << 10  # blocks are Python objects, whatever their size
 _MAY_BE_ZERO = {
-    "energy_stages", "energy_channels", "pitch_channels", "encoder_blocks", "decoder_blocks",
-    "encoder_look_ahead", "decoder_look_ahead", "attention_window",
+    "decoder_blocks", "decoder_look_ahead", "attention_window",
 }  # fmt: skip
 
 
@@ -27,18 +26,16 @@ class ModelConfig:
     Attributes:
         sample_rate: Hz.
         hop_length: samples per latent frame (frame_rate = sample_rate / hop_length).
-        n_codebooks, codebook_size: residual stages, codes per stage.
-        energy_stages: which of the stages, counted from 0, code band energies instead of latents.
-        energy_channels: width of the network that predicts them.
-        pitch_channels: width of the network that mixes periods of the pitch, 0: no mixing.
-        latent_dim: complex dimensions D of a latent.
+        latent_dim: strongest complex components D of the transform, which the decoder's network
+            looks at.
         latent_exponent: compression of the transform's complex pairs before quantisation.
         feature_exponent: compression of the STFT that the network path sees and corrects.
-        encoder_channels, decoder_channels: complex width of the trunks, multiples of ``bands``.
-        encoder_blocks, decoder_blocks: gated convolution blocks in each trunk.
+        pitch_channels: width of the network that mixes periods of the pitch.
+        decoder_channels: complex width of the trunk, a multiple of ``bands``.
+        decoder_blocks: gated convolution blocks in the trunk.
         kernel_size: frames seen by a block's convolution, odd.
-        encoder_look_ahead, decoder_look_ahead: how many of the blocks see future frames (the
-            others are causal); also bounds the attention's right window.
+        decoder_look_ahead: how many of the blocks see future frames (the others are causal); also
+            bounds the attention's right window.
         attention_window: frames to the left and right that the time attention sees.
         bands: frequency groups of channels that the frequency attention compares.
         frequency_heads, time_heads: heads of the two attentions.
@@ -46,20 +43,13 @@ class ModelConfig:
 
     sample_rate: int = 24000
     hop_length: int = 264
-    n_codebooks: int = 12
-    codebook_size: int = 2048
-    energy_stages: tuple[int, ...] = (5, 11)
-    energy_channels: int = 192
-    pitch_channels: int = 64
     latent_dim: int = 64
     latent_exponent: float = 0.75
     feature_exponent: float = 0.5
-    encoder_channels: int = 96
+    pitch_channels: int = 64
     decoder_channels: int = 160
-    encoder_blocks: int = 4
     decoder_blocks: int = 8
     kernel_size: int = 3
-    encoder_look_ahead: int = 2
     decoder_look_ahead: int = 6
     attention_window: tuple[int, int] = (24, 6)
     bands: int = 16
@@ -68,27 +58,22 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "attention_window", tuple(self.attention_window))
-        stages = tuple(self.energy_stages)
-        object.__setattr__(self, "energy_stages", stages)
         for setting in dataclasses.fields(self):
             self._check_size(setting.name, getattr(self, setting.name))
-        if list(stages) != sorted({k for k in stages if 0 < k < self.n_codebooks}):
+        step = math.lcm(self.bands * self.frequency_heads, self.time_heads)
+        if self.decoder_channels % step:
             raise ConfigError(
-                f"energy_stages={list(stages)}: they must rise, from 1 to {self.n_codebooks - 1}"
+                f"decoder_channels={self.decoder_channels} must be a multiple of {step} (of bands *"
+                " frequency_heads and of time_heads)"
             )
-        for name in ("encoder_channels", "decoder_channels"):
-            step = math.lcm(self.bands * self.frequency_heads, self.time_heads)
-            if getattr(self, name) % step:
-                raise ConfigError(
-                    f"{name}={getattr(self, name)} must be a multiple of {step} (of bands * "
-                    "frequency_heads and of time_heads)"
-                )
         if self.kernel_size % 2 == 0:
             raise ConfigError(f"kernel_size={self.kernel_size} must be odd")
         if self.hop_length % 2:
             raise ConfigError(f"hop_length={self.hop_length} must be even")
-        if self.pitch_channels and not stages:
-            raise ConfigError("pitch_channels needs energy_stages, whose bands it works in")
+        if self.latent_dim > self.hop_length // 2:
+            raise ConfigError(
+                f"latent_dim={self.latent_dim}: a frame has {self.hop_length // 2} components"
+            )
 
     @staticmethod
     def _check_size(name: str, value: Any) -> None:

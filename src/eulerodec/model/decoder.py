@@ -24,9 +24,9 @@ from ..nn import (
     power_expand,
     scale_planar,
 )
+from ..quantize import Coded
 from .bands import Bands
 from .config import ModelConfig
-from .energies import energy_look_back
 from .pitch import PitchMixer
 from .trunk import LEVEL_LEFT, LayerState, Trunk, cat_planar, local_level, scale_channels
 
@@ -55,127 +55,118 @@ class DecoderState(StreamState):
     bands_skip: History | None = field(default_factory=History)
     missing: History | None = field(default_factory=History)
     limit: History | None = field(default_factory=History)
+    stages: History | None = field(default_factory=History)
+    stage_gain: History | None = field(default_factory=History)
     noise: History | None = field(default_factory=History)
 
 
 class Decoder(nn.Module):
-    """Planar latents ``[B, 2D, T]`` -> planar STFT ``[B, 2F, T]``."""
+    """Latents ``[B, 2P, T]``, band energies, and how well they are known -> STFT ``[B, 2F, T]``.
+
+    Args:
+        config: of the model.
+        stft, bands: of the model, which shares them.
+        n_stages: most stages of latents.
+        n_energies: most energy codes of a block.
+    """
 
     tilt: Tensor
     latent_scale: Tensor
 
-    def __init__(self, config: ModelConfig, stft: STFT, bands: Bands) -> None:
+    def __init__(
+        self, config: ModelConfig, stft: STFT, bands: Bands, n_stages: int, n_energies: int
+    ) -> None:
         super().__init__()
         self.config = config
-        self.stft = stft  # shared with the whole model, as the bands are
+        self.stft = stft
         bins, coefficients = config.n_fft // 2 + 1, config.hop_length // 2
         width = config.decoder_channels
-        self.expand = WidelyLinearConv1d(config.latent_dim, coefficients, 1, bias=False)
         self.transform = WidelyLinearConv1d(coefficients, bins, 1, bias=False)
+        self.select = WidelyLinearConv1d(coefficients, config.latent_dim, 1, bias=False)
         self.trunk = Trunk(
             config, bins + config.latent_dim, width, config.decoder_blocks,
             config.decoder_look_ahead,
         )  # fmt: skip
-        # real gain per trunk channel for each number of stages: U(1)-equivariant conditioning
-        self.stage_gain = nn.Embedding(config.n_codebooks + 1, width)
-        nn.init.zeros_(self.stage_gain.weight)
+        # real gains per trunk channel, by what is known of a frame: U(1)-equivariant conditioning
+        self.stage_gain = nn.Embedding(n_stages + 1, width)
+        self.energy_gain = nn.Embedding(n_energies + 1, width)
         self.out_proj = ComplexConv1d(width, bins, 1, bias=False)
-        nn.init.zeros_(self.out_proj.weight)
         self.gain_proj = nn.Conv1d(width, bins, 1)
-        nn.init.zeros_(self.gain_proj.weight)
+        for layer in (self.stage_gain, self.energy_gain, self.out_proj, self.gain_proj):
+            nn.init.zeros_(cast(Tensor, layer.weight))
         nn.init.zeros_(cast(Tensor, self.gain_proj.bias))
-        self.repair: EnergyRepair | None = None
-        if config.energy_stages:
-            self.repair = EnergyRepair(config, bands, width)
-        self.pitch: PitchMixer | None = None
-        if config.pitch_channels:
-            self.pitch = PitchMixer(
-                stft,
-                bands,
-                config.sample_rate,
-                look_ahead=config.decoder_look_ahead > 0,
-                channels=config.pitch_channels,
-                n_codebooks=config.n_codebooks,
-            )
+        self.repair = EnergyRepair(config, bands, width)
+        self.pitch = PitchMixer(
+            stft,
+            bands,
+            config.sample_rate,
+            look_ahead=config.decoder_look_ahead > 0,
+            channels=config.pitch_channels,
+        )
         # root mean square per bin and per latent, relative to the frame's level
         self.register_buffer("tilt", torch.ones(bins))
         self.register_buffer("latent_scale", torch.ones(config.latent_dim))
         self.right = min(1, config.decoder_look_ahead)
         # one more frame each way for the overlap-add and analysis of the transform path
-        self.transform_delay = 1 + (self.pitch.right if self.pitch else 0)
+        self.transform_delay = 1 + self.pitch.right
         self.look_ahead = self.transform_delay + self.right + self.trunk.look_ahead
-        left = 1 + LEVEL_LEFT + (self.pitch.left if self.pitch else 0)
-        left = max(left, energy_look_back(len(config.energy_stages)))
-        self.look_back = left + self.trunk.look_back
+        self.look_back = 1 + LEVEL_LEFT + self.pitch.left + self.trunk.look_back
 
     def start(self, clock: Clock) -> DecoderState:
         """State for a stream."""
         delayed = self.transform_delay + self.right
         return DecoderState(clock, self.trunk.start(clock, delayed))
 
-    def mdct(self, z: Tensor) -> Tensor:
-        """Planar latents ``[B, 2D, T]`` -> MDCT coefficients ``[B, 2P, T]``, float32."""
-        with torch.autocast(z.device.type, enabled=False):
-            return power_expand(self.expand(z.float()), self.config.latent_exponent)
-
     def transform_path(
-        self, z: Tensor, n_codebooks: Tensor, state: DecoderState | None = None
+        self, z: Tensor, n_stages: Tensor, state: DecoderState | None = None
     ) -> tuple[Tensor, Tensor]:
         """The lapped transform codec's spectrum with periods of the pitch averaged, and without.
 
-        Both planar ``[B, 2F, T]``, float32. Overlap-added and analysed again, so that the network
-        sees the STFT of a real signal with the time-domain aliasing of single frames cancelled.
+        Both planar ``[B, 2F, T]``, float32, delayed by ``transform_delay`` in a stream, as
+        ``n_stages [B, T]`` is already. Overlap-added and analysed again, so that the network sees
+        the STFT of a real signal with the time-domain aliasing of single frames cancelled.
         """
-        stft, s = self.stft, state or DecoderState.whole()
+        s = state or DecoderState.whole()
         with torch.autocast(z.device.type, enabled=False):
-            frames = self.transform(self.mdct(z))
-            if self.pitch is None:
-                plain = stft.reanalysis(frames, s.transform)
-                return plain, plain
-            wav = stft.complete(context(frames, 1, 1, s.transform))
-            return self.pitch(wav, n_codebooks, s.pitch)
+            frames = self.transform(power_expand(z.float(), self.config.latent_exponent))
+            wav = self.stft.complete(context(frames, 1, 1, s.transform))
+            return self.pitch(wav, n_stages, s.pitch)
 
-    def forward(
-        self,
-        z: Tensor,
-        bands: Tensor | None,
-        n_codebooks: Tensor,
-        state: DecoderState | None = None,
-    ) -> Tensor:
+    def forward(self, coded: Coded, state: DecoderState | None = None) -> Tensor:
         """The spectrum that is heard, planar ``[B, 2F, T]``.
 
         In a stream it is delayed by ``look_ahead`` frames.
 
         Args:
-            z: latents, planar ``[B, 2D, T]``.
-            bands: log10 energies ``[B, bands, T]``; None without energy stages.
-            n_codebooks: int ``[B]``, stages of codes (0: not quantised).
+            coded: of a whole recording, or of a stream's next block.
             state: for the next block of a stream; None for a whole recording.
         """
+        z, bands = coded.z, coded.bands
         if z.shape[-1] == 0:
             return z.new_zeros(z.shape[0], 2 * self.stft.n_bins, 0)
         s, right, depth = state or DecoderState.whole(), self.right, self.trunk.look_ahead
         exponent = self.config.feature_exponent
         z = mask_frames(z, 0, s.clock)  # a block may be filled up beyond the end
-        spectrum, plain = self.transform_path(z, n_codebooks, s)
+        n_stages = delay(coded.n_stages.to(z), self.transform_delay, s.stages)
+        spectrum, plain = self.transform_path(z, n_stages, s)
         spectrum = mask_frames(spectrum, self.transform_delay, s.clock)
         base = power_compress(spectrum, exponent)
         level = local_level(base, right, s.level)
         base = delay(base, right, s.base)
-        latent_level = local_level(z, right, s.latent_level)
+        with torch.autocast(z.device.type, enabled=False):
+            latents = self.select(z.float())
+        latent_level = local_level(latents, right, s.latent_level)
         latent_level = delay(latent_level, self.transform_delay, s.latent_level_skip)
-        latents = delay(z, self.transform_delay + right, s.latents) / latent_level
+        latents = delay(latents, self.transform_delay + right, s.latents) / latent_level
         latents = scale_channels(latents, 1.0 / self.latent_scale)
         features = cat_planar(scale_channels(base / level, 1.0 / self.tilt), latents)
-        gain = self.stage_gain(n_codebooks)[:, :, None]
-        limit = None
-        if self.repair is not None:
-            assert bands is not None
-            bands = delay(bands, self.transform_delay, s.bands)
-            limit = delay(self.repair.limit(plain, bands), right + depth, s.limit)
-            missing = delay(self.repair.missing(spectrum, bands), right, s.missing)
-            bands = delay(bands, right, s.bands_skip)
-            gain = gain + self.repair.condition(missing, bands, level)
+        known = self.stage_gain(coded.n_stages) + self.energy_gain(coded.n_energies)
+        gain = delay(known.transpose(1, 2), self.transform_delay + right, s.stage_gain)
+        bands = delay(bands, self.transform_delay, s.bands)
+        limit = delay(self.repair.limit(plain, bands), right + depth, s.limit)
+        missing = delay(self.repair.missing(spectrum, bands), right, s.missing)
+        bands = delay(bands, right, s.bands_skip)
+        gain = gain + self.repair.condition(missing, bands, level)
         h = self.trunk(features, gain, s.trunk)
         base = delay(base, depth, s.base_skip)
         level = delay(level, depth, s.level_skip)
@@ -184,9 +175,6 @@ class Decoder(nn.Module):
         moduli = magnitude(h).to(h.dtype)
         gain = torch.exp(self.gain_proj(moduli).float().clamp(-3.0, 3.0))
         corrected = scale_planar(base, gain) + residual
-        if self.repair is None:
-            return power_expand(corrected, exponent)
-        assert bands is not None and limit is not None
         noise = delay(torch.cat([latents, bands], 1), depth, s.noise)
         latents, bands = noise.split([latents.shape[1], bands.shape[1]], 1)
         corrected = corrected + self.repair.noise(latents, bands, moduli)

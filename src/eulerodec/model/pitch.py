@@ -29,6 +29,7 @@ __all__ = ["PitchMixer"]
 
 _LONGEST_S, _SHORTEST_S = 0.02, 0.0025  # periods: 50 to 400 Hz
 _SHARPNESS = 400.0
+_USUAL_STAGES = 12  # scales what the network is told
 _BIAS = 2.4  # per second: of nearly equal lags the shortest
 
 
@@ -40,7 +41,6 @@ class PitchMixer(nn.Module):
         sample_rate: Hz.
         look_ahead: whether the period after a frame may be used.
         channels: width of the network that gives the gains.
-        n_codebooks: most stages of codes.
     """
 
     _penalty: Tensor
@@ -53,12 +53,10 @@ class PitchMixer(nn.Module):
         *,
         look_ahead: bool,
         channels: int,
-        n_codebooks: int,
     ) -> None:
         super().__init__()
         self.stft = stft
         self.bands = bands
-        self._most = n_codebooks
         self._longest = round(_LONGEST_S * sample_rate)
         self._shortest = round(_SHORTEST_S * sample_rate)
         hop = stft.hop_length
@@ -80,14 +78,14 @@ class PitchMixer(nn.Module):
         nn.init.zeros_(cast(Tensor, last.bias))
 
     def forward(
-        self, wav: Tensor, n_codebooks: Tensor, past: History | None = None
+        self, wav: Tensor, n_stages: Tensor, past: History | None = None
     ) -> tuple[Tensor, Tensor]:
         """The mixed spectrum, and that of ``wav`` itself, both planar ``[B, 2F, T]``.
 
         Args:
             wav: whole recording, T + 1 hops that make T frames; with ``past`` the next block of a
                 stream, whose result is delayed by ``right`` frames.
-            n_codebooks: int ``[B]``, stages of codes, or ``[B, T]`` if frames differ.
+            n_stages: stages of codes of each frame ``[B, T]``, delayed like the result.
         """
         stft = self.stft
         hop, size = stft.hop_length, stft.n_fft
@@ -105,7 +103,7 @@ class PitchMixer(nn.Module):
                 frames.append(copy)
                 periodic.append(strength)
         spectra = [to_planar(torch.fft.rfft(x * stft.window).transpose(1, 2)) for x in frames]
-        gains = self._gains(spectra, periodic, n_codebooks)
+        gains = self._gains(spectra, periodic, n_stages)
         mixed = scale_planar(spectra[0], 1.0 + gains[0])
         for spectrum, gain in zip(spectra[1:], gains[1:], strict=True):
             mixed = mixed + scale_planar(spectrum, gain)
@@ -141,7 +139,7 @@ class PitchMixer(nn.Module):
         return found
 
     def _gains(
-        self, spectra: list[Tensor], periodic: list[Tensor], n_codebooks: Tensor
+        self, spectra: list[Tensor], periodic: list[Tensor], n_stages: Tensor
     ) -> list[Tensor]:
         """Real gains ``[B, F, T]`` for each spectrum, from moduli and phase differences."""
         parts = [x.unflatten(1, (2, -1)) for x in spectra]
@@ -152,7 +150,6 @@ class PitchMixer(nn.Module):
             cross = self.bands.to_bands((parts[0] * x).sum(1))
             features.append(cross * (energy[0] * e).rsqrt())
         features += [x[:, None] for x in periodic]
-        stages = (n_codebooks / self._most).view(len(total), 1, -1).to(total.dtype)
-        features.append(stages.expand_as(total))
+        features.append(((n_stages + 1.0) / _USUAL_STAGES)[:, None].to(total.dtype))
         gains = self.net(torch.cat(features, 1)).chunk(len(spectra), 1)
         return [self.bands.to_bins(gain) for gain in gains]

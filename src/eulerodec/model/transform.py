@@ -41,7 +41,7 @@ def set_lapped_transform(encoder: Encoder, decoder: Decoder, stft: STFT) -> None
     (k + 1/2)) over a window of 2h samples. y is linear in the windowed frame, which is linear in
     (re, im) of its STFT. Coefficients 2j and 2j + 1 become re and im of the complex coefficient j.
     """
-    hop = encoder.config.hop_length
+    hop = decoder.config.hop_length
     bins = stft.n_bins
     n = torch.arange(2 * hop, dtype=torch.float64) + 0.5 + hop / 2
     k = torch.arange(hop, dtype=torch.float64) + 0.5
@@ -58,10 +58,7 @@ def set_lapped_transform(encoder: Encoder, decoder: Decoder, stft: STFT) -> None
     set_planar_matrix(encoder.transform, forward.float())
     set_planar_matrix(decoder.transform, torch.cat([back.real, back.imag]).float())
     # until initialize(): the lowest coefficients, as they are
-    keep = torch.eye(2 * encoder.config.latent_dim, dtype=torch.float32)
-    half, dim = hop // 2, encoder.config.latent_dim
+    half, dim = hop // 2, decoder.config.latent_dim
     matrix = torch.zeros(2 * dim, hop)
-    matrix[:dim, :dim] = keep[:dim, :dim]
-    matrix[dim:, half : half + dim] = keep[dim:, dim:]
-    set_planar_matrix(encoder.select, matrix)
-    set_planar_matrix(decoder.expand, matrix.t())
+    matrix[:dim, :dim] = matrix[dim:, half : half + dim] = torch.eye(dim)
+    set_planar_matrix(decoder.select, matrix)

@@ -1,17 +1,17 @@
-"""Residual vector quantisation of complex latents on their real view R^2D."""
+"""Latents and band energies of packets to codes, and back: search, energies, allocation."""
 
-from .rvq import QuantizerOutput, ResidualVQ, cluster_means, perplexity
+from .code_book import CodeBook
+from .packet_coder import Coded, PacketCoder
 from .search import DEFAULT_BEAM, MAX_BEAM, SearchTables, beam_search, nearest, search_tables
 
 __all__ = [
     "DEFAULT_BEAM",
     "MAX_BEAM",
-    "QuantizerOutput",
-    "ResidualVQ",
+    "CodeBook",
+    "Coded",
+    "PacketCoder",
     "SearchTables",
     "beam_search",
-    "cluster_means",
     "nearest",
-    "perplexity",
     "search_tables",
 ]

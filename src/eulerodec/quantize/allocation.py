@@ -1,7 +1,7 @@
 """How far a packet's codes must be searched, before anyone knows what they will be.
 
 What the payload holds is decided by its order and its bytes alone (see
-:mod:`research.planes.payload`). The encoder only has to have the codes that will fit, and a few
+:mod:`eulerodec.bitstream.payload`). The encoder only has to have the codes that will fit, and a few
 more; by the mean number of bits of each code it knows about how many those are.
 """
 
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .code_tables import TOTAL, CodeTables
-from .payload import Layout
+from ..bitstream.code_tables import TOTAL, CodeTables
+from ..bitstream.payload import Layout
 
 __all__ = ["SPARE", "Allocation", "Depths"]
 
