@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .code_tables import TOTAL, CodeTables
-from .payload import Layout
+from eulerodec.bitstream.code_tables import TOTAL, CodeTables
+from eulerodec.bitstream.payload import Layout
 
 __all__ = ["SPARE", "Allocation", "Depths"]
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .code_tables import ABSENT, LEVEL_STEP, LEVEL_ZERO, QUIET, CodeTables
-from .payload import Layout, PacketCodes
+from eulerodec.bitstream.code_tables import ABSENT, LEVEL_STEP, LEVEL_ZERO, QUIET, CodeTables
+from eulerodec.bitstream.payload import Layout, PacketCodes
 
 __all__ = ["BlockEnergies", "Energies", "latent_gain"]
 

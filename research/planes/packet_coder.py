@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from eulerodec.bitstream.code_tables import ABSENT, CodeTables
+from eulerodec.bitstream.payload import CodesEndError, PacketCodes, PayloadCoder
 from eulerodec.quantize import DEFAULT_BEAM, search_tables
 
 from .allocation import SPARE, Allocation, Depths
-from .code_tables import ABSENT, CodeTables
 from .energies import BlockEnergies
-from .payload import CodesEndError, PacketCodes, PayloadCoder
 from .ragged import ragged_decode, ragged_search
 
 __all__ = ["Decoded", "PacketCoder"]

@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from eulerodec.bitstream.code_tables import ABSENT
 from eulerodec.quantize import DEFAULT_BEAM, SearchTables, beam_search, search_tables
-
-from .code_tables import ABSENT
 
 __all__ = ["ragged_decode", "ragged_search"]
 
