@@ -11,10 +11,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from eulerodec import Codec
+from eulerodec.bitstream.code_tables import CodeTables
 from eulerodec.model import EuleroDec
 from eulerodec.nn import power_compress
 
-from .code_tables import CodeTables
 from .decoder import PlanesDecoder
 from .material import PACKET
 from .packet_coder import PacketCoder

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .code_tables import ABSENT, FEATURE_LIMIT, TOTAL, CodeTables
-from .payload import PacketCodes, PayloadCoder
+from eulerodec.bitstream.code_tables import ABSENT, FEATURE_LIMIT, TOTAL, CodeTables
+from eulerodec.bitstream.payload import PacketCodes, PayloadCoder
 
 __all__ = [
     "EnergyFit",

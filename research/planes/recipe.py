@@ -18,18 +18,18 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
 
+from eulerodec.bitstream.code_tables import CodeTables
+from eulerodec.bitstream.payload import PacketCodes, PayloadCoder
 from eulerodec.files import write_bytes
 from eulerodec.model import EuleroDec
 from eulerodec.train.losses import ReconstructionLoss
 from eulerodec.train.recipe import LossConfig
 
-from .code_tables import CodeTables
 from .decoder import PlanesDecoder
 from .energies import BlockEnergies
 from .fit import PlaneRule, count_codes, first_tables, fit_classes, fit_energies, kmeans, nearest
 from .material import PACKET, Frames
 from .packet_coder import PacketCoder
-from .payload import PacketCodes, PayloadCoder
 
 __all__ = ["HELD_OUT", "FitSizes", "fit", "train_decoder"]
 

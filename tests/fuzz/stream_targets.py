@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable
-
-import numpy as np
 
 from eulerodec.bitstream import (
+    ConstantCoder,
     EulReader,
+    RateControl,
     concat_files,
     cut_file,
-    drop_stages_file,
     dumps,
+    lower_rate,
     read,
     read_range,
 )
 from eulerodec.errors import BitstreamError
 
-# A mutated file is some kilobytes. Codes are 8 bytes for 8 bits or more, lost packets count too,
-# at most twice what was read and 64 packets of 64 KiB. Entropy coding makes a 16th of it at most.
+# A mutated file is some kilobytes, and a packet has 8 bytes at least.
 MAX_SECONDS = 5.0
 
 
-def codes_limit(data: bytes) -> int:
-    """Codes that may come out of ``data``."""
-    return (48 if data[7:8] == b"\1" else 3) * len(data) + 66 * 65_536
+def packets_limit(data: bytes) -> int:
+    """Packets, lost ones too, that may come out of ``data``."""
+    return len(data) // 4 + 65
 
 
 def check_stream(data: bytes, number: int) -> None:
@@ -45,39 +43,54 @@ def check_stream(data: bytes, number: int) -> None:
 def _read(data: bytes, number: int) -> None:
     file = read(data)
     info = file.info
-    assert file.codes.size <= codes_limit(data) and file.damage == []
-    assert file.codes.shape[:2] == (info.n_channels, info.n_codebooks)
-    assert info.n_samples is not None and info.n_samples <= file.codes.shape[2] * info.hop_length
+    assert len(file.packets) <= packets_limit(data) and file.damage == []
+    assert not any(packet.lost for packet in file.packets)
+    assert info.n_samples is not None and info.n_samples <= file.n_frames * info.hop_length
     # What was read can be written, and reads the same.
-    again = read(dumps(info, file.codes))
-    assert again.info == info and np.array_equal(again.codes, file.codes)
-    assert info.metadata is not None and info.context is not None
+    again = read(dumps(info, file.packets))
+    assert again.info == info and again.packets == file.packets
     reader = EulReader(io.BytesIO(data))
-    assert reader.scan() == file.codes.shape[2] and reader.info == info
+    assert reader.scan() == file.n_frames and reader.info == info
+    if info.coding == "constant":
+        for packet in file.packets[:3]:
+            coder = ConstantCoder(info)
+            assert packet.payload is not None
+            codes = coder.decode(packet.payload, packet.n_frames)
+            assert codes.codes.shape == (info.n_channels, info.n_codebooks, packet.n_frames)
 
 
 def _recover(data: bytes, number: int) -> None:
     file = read(data, recover=True)
-    n_frames = file.codes.shape[2]
-    assert file.codes.size <= codes_limit(data)
+    n_frames = file.n_frames
+    assert len(file.packets) <= packets_limit(data)
     assert file.lost_s >= 0 and all(damage.start_s >= 0 for damage in file.damage)
-    parts = file.info.parts(n_frames)
+    start = 0
+    for index, packet in enumerate(file.packets):
+        assert (packet.index, packet.start_frame) == (index, start)
+        assert 1 <= packet.n_frames <= file.info.frames_per_packet
+        start = packet.stop_frame
+    parts = file.info.timeline.parts(n_frames)
     assert sum(part.n_samples for _, part in parts) == file.info.n_samples
     for first, part in parts:
         assert first + part.n_frames <= n_frames
-    # With zeros for what is lost it can be written; of fixed width, since 64 lost packets are four
-    # million codes, and to code them takes seconds.
-    fixed = file.info.replace(entropy_tables=None)
-    dumps(fixed, file.codes[:, :, : sum(part.n_frames for _, part in parts)].clip(0))
+    if (
+        not any(packet.lost for packet in file.packets)
+        and sum(part.n_frames for _, part in parts) == n_frames
+    ):
+        dumps(file.info, file.packets)
 
 
 def _ranges(data: bytes, number: int) -> None:
     for recover in (False, True):
-        whole = read(data, recover=recover).codes
+        whole = read(data, recover=recover)
         reader = EulReader(io.BytesIO(data), recover=recover)
-        a, b = sorted((number % (whole.shape[2] + 1), number // 7 % (whole.shape[2] + 1)))
-        assert np.array_equal(reader.read_frames(a, b), whole[:, :, a:b])
-        assert reader.scan() == whole.shape[2]
+        n = whole.n_frames
+        a, b = sorted((number % (n + 1), number // 7 % (n + 1)))
+        found = list(reader.packets_between(a, b))
+        assert found == [
+            p for p in whole.packets if a < b and p.stop_frame > a and p.start_frame < b
+        ]
+        assert reader.scan() == n
 
 
 def _cut(data: bytes, number: int) -> None:
@@ -86,21 +99,29 @@ def _cut(data: bytes, number: int) -> None:
     sink = io.BytesIO()
     info = cut_file(io.BytesIO(data), sink, a, b)
     file = read(sink.getvalue())
-    assert file.info == info and info.n_input_samples <= max(b - a, 0)
-    assert np.array_equal(read_range(io.BytesIO(data), a, b).codes, file.codes)
+    assert file.info == info and info.n_input_samples is not None
+    assert info.n_input_samples <= max(b - a, 0)
+    assert read_range(io.BytesIO(data), a, b).packets == file.packets
 
 
 def _rate(data: bytes, number: int) -> None:
+    kbps = number % 1600 / 100 + 0.01
     sink = io.BytesIO()
-    drop_stages_file(io.BytesIO(data), sink, 1)
-    assert np.array_equal(read(sink.getvalue()).codes, read(data).codes[:, :1])
+    info = lower_rate(io.BytesIO(data), sink, kbps)
+    old, new = read(data), read(sink.getvalue())
+    assert new.info == info and len(new.packets) == len(old.packets)
+    if info.coding == "constant":
+        return
+    control = RateControl(EulReader(io.BytesIO(sink.getvalue())).info, kbps)
+    for before, after in zip(old.packets, new.packets, strict=True):
+        assert before.payload is not None and after.payload is not None
+        assert before.payload.startswith(after.payload)
+        assert len(after.payload) <= control.budget(after.n_frames)
+        control.spend(after.n_frames, len(after.payload))
 
 
 def _concat(data: bytes, number: int) -> None:
     sink = io.BytesIO()
     concat_files([io.BytesIO(data), io.BytesIO(data)], sink)
-    codes = read(data).codes
-    assert np.array_equal(read(sink.getvalue()).codes, np.concatenate([codes, codes], axis=2))
-
-
-Check = Callable[[bytes, int], None]
+    payloads = [packet.payload for packet in read(data).packets]
+    assert [packet.payload for packet in read(sink.getvalue()).packets] == payloads * 2

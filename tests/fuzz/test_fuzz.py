@@ -1,6 +1,10 @@
-"""A short run of the fuzzers; ``fuzz_bitstream.py`` runs them for as long as you like."""
+"""A short run of the fuzzers; ``fuzz_bitstream.py`` runs them for as long as you like.
+
+Mutated files give one clear error, or results that agree with each other; never much memory.
+"""
 
 import contextlib
+import io
 import random
 import subprocess
 import sys
@@ -12,14 +16,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "bitstream")]
+sys.path[:0] = [str(HERE)]
 
 from fuzz_bitstream import seeds  # noqa: E402
 from mutate_stream import join, mutate_stream, packet, split  # noqa: E402
-from stream_targets import check_stream, codes_limit  # noqa: E402
+from stream_targets import check_stream, packets_limit  # noqa: E402
 
 from eulerodec.bitstream import read  # noqa: E402
-from eulerodec.codec.encoded import Encoded  # noqa: E402
 from eulerodec.errors import BitstreamError  # noqa: E402
 
 SEEDS = seeds()
@@ -31,10 +34,11 @@ def test_the_mutator_starts_from_sound_files():
         header, packets = split(data)
         assert join(header, packets) == data
         last = packets[-1]
-        assert packet(last[1], int.from_bytes(last[2:5], "big"), last[11:]) == last
+        assert packet(0, last[2], last[3:-3]) == last
+        assert all(packet(p[1], p[2], p[8:]) == p for p in packets[:-1])
 
 
-@settings(max_examples=700, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(which=st.sampled_from(range(len(SEEDS))), seed=st.integers(0, 2**32))
 def test_mutated_files(which, seed):
     check_stream(mutate_stream(SEEDS[which], random.Random(seed)), seed)
@@ -43,46 +47,30 @@ def test_mutated_files(which, seed):
 def test_mutations_reach_behind_the_checksums():
     """A fuzzer whose files are all refused at the first checksum would find nothing."""
     rng, readable, reasons = random.Random(1), 0, set()
-    for _ in range(600):
+    for _ in range(300):
         try:
             read(mutate_stream(rng.choice(SEEDS), rng), recover=True)
             readable += 1
         except BitstreamError as error:
             reasons.add(str(error).split(":")[0][:25])
-    assert 100 < readable < 600 and len(reasons) > 15
+    assert 50 < readable < 300 and len(reasons) > 10
 
 
 def test_memory_of_mutated_files_is_bounded():
     rng = random.Random(2)
     tracemalloc.start()
     try:
-        for _ in range(300):
+        for _ in range(60):
             data = mutate_stream(rng.choice(SEEDS), rng)
             tracemalloc.reset_peak()
             before = tracemalloc.get_traced_memory()[0]
             with contextlib.suppress(BitstreamError):
-                read(data, recover=True)
+                read(io.BytesIO(data), recover=True)
             used = tracemalloc.get_traced_memory()[1] - before
-            # codes and packets are held, then joined; records of damage; one packet being unpacked
-            assert used < 2 * 8 * codes_limit(data) + 600 * len(data) + 2**20
+            # packets, lost ones too; what was read; records of damage; the one being read
+            assert used < 600 * packets_limit(data) + 600 * len(data) + 2**20
     finally:
         tracemalloc.stop()
-
-
-@settings(max_examples=150, deadline=None)
-@given(which=st.sampled_from(range(len(SEEDS))), seed=st.integers(0, 2**32), recover=st.booleans())
-def test_encoded_from_mutated_bytes(which, seed, recover):
-    data = mutate_stream(SEEDS[which], random.Random(seed))
-    try:
-        encoded = Encoded.from_bytes(data, recover=recover)
-    except BitstreamError:
-        return
-    assert tuple(encoded.codes.shape[:2]) == (encoded.n_channels, encoded.n_codebooks)
-    assert encoded.n_samples_model <= encoded.codes.shape[2] * encoded.info.hop_length
-    assert encoded.truncate(1).codes.shape[1] == 1
-    if not encoded.damage:
-        again = Encoded.from_bytes(encoded.to_bytes())
-        assert again.info == encoded.info and bool((again.codes == encoded.codes).all())
 
 
 @pytest.mark.parametrize("target", ["stream", "weights"])

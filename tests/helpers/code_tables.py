@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from research.planes.code_tables import TOTAL, CodeTables
-from research.planes.payload import PacketCodes
+from eulerodec.bitstream.code_tables import TOTAL, CodeTables
+from eulerodec.bitstream.payload import PacketCodes
 
 
 class Draw:

@@ -1,44 +1,54 @@
-"""The ``.eul`` container: codes of the quantiser as exact bits on disk or in a pipe.
+"""The ``.eul`` format: packets of coded frames on disk or in a pipe, and the codes in their bytes.
 
-Needs numpy, and safetensors for the tables of entropy coded files, but no torch. The format is
-specified in ``docs/bitstream.md``.
+Needs numpy, and safetensors for a model's tables, but no torch; ``docs/bitstream.md`` specifies it.
+The container (:class:`EulReader`, :class:`EulWriter`) moves payloads, which are bytes.
+Codes become payloads and come back in :class:`PayloadCoder` (planes, by a model's
+:class:`CodeTables`) and :class:`ConstantCoder` (the same number of codes for every frame).
 
->>> info = StreamInfo(model_id="m", weights_hash=bytes(8), input_sample_rate=24000, n_codebooks=6)
->>> data = dumps(info, [[[0, 2047]] * 6])
->>> loads(data)[1].shape
-(1, 6, 2)
+>>> info = StreamInfo(model_id="m", weights_hash=bytes(8), input_sample_rate=24000, bitrate_kbps=6)
+>>> data = dumps(info, [Packet(index=0, start_frame=0, n_frames=50, payload=b"any bytes")])
+>>> [packet.payload for packet in read(data).packets]
+[b'any bytes']
 """
 
+from .code_tables import ABSENT, CodeTables
+from .constant import ConstantCoder, ConstantCodes
 from .constants import VERSION
-from .convert import EulFile, drop_stages, drop_stages_file, dumps, loads, read
 from .edit import concat_files, cut_file, plan_range, read_range
-from .fields import Metadata, Segment
 from .header import StreamInfo
-from .reader import EulReader
-from .records import LOST, Damage, Packet
-from .tables import EntropyTables, add_tables, load_tables
-from .writer import EulWriter
+from .metadata import Metadata
+from .payload import CodesEndError, Layout, PacketCodes, PayloadCoder
+from .rate import RateControl, lower_rate
+from .reader import EulReader, open_reader, read
+from .records import Damage, EulFile, Packet
+from .timeline import Segment, Timeline
+from .writer import EulWriter, dumps
 
 __all__ = [
-    "LOST",
+    "ABSENT",
     "VERSION",
+    "CodeTables",
+    "CodesEndError",
+    "ConstantCoder",
+    "ConstantCodes",
     "Damage",
-    "EntropyTables",
     "EulFile",
     "EulReader",
     "EulWriter",
+    "Layout",
     "Metadata",
     "Packet",
+    "PacketCodes",
+    "PayloadCoder",
+    "RateControl",
     "Segment",
     "StreamInfo",
-    "add_tables",
+    "Timeline",
     "concat_files",
     "cut_file",
-    "drop_stages",
-    "drop_stages_file",
     "dumps",
-    "load_tables",
-    "loads",
+    "lower_rate",
+    "open_reader",
     "plan_range",
     "read",
     "read_range",

@@ -1,30 +1,34 @@
-"""Numbers of the ``.eul`` format, version 1; ``docs/bitstream.md`` says the same in words."""
+"""Numbers of the format; ``docs/bitstream.md`` says the same in words."""
 
 from __future__ import annotations
 
 import struct
 
 MAGIC = b"\x89EUL"
-VERSION = 1
-PREFIX = struct.Struct(">4sBH")  # magic, version, size of the body
-BODY = struct.Struct(">B8sBBBHHII5s5sB")  # up to the length of the model id; see `pack_header`
-CRC = struct.Struct(">I")
-FIELD = struct.Struct(">BH")  # optional header field: tag, size
+VERSION = 2
+PREFIX = struct.Struct(">4sBH")  # magic, version, bytes up to the checksum
+HEADER_CRC = struct.Struct(">I")
+BITRATE = struct.Struct(">H")  # 1/100 kbps for each channel
+
+CONSTANT = 0x01  # flags of the header
+OPEN = 0x02  # the end packet has the sample counts
+UNUSUAL = 0x04  # n_samples does not follow from n_input_samples and is stated
+RATES = (0, 8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 88_200, 96_000,
+         176_400, 192_000)  # Hz, four bits each in the header; 0: stated  # fmt: skip
 
 SYNC = 0xE5
-DATA = 0x81
-END = 0x82
-CODED = 0x83  # data whose payload is entropy coded
-CRITICAL = 0x80  # a packet or header field whose type has this bit must be understood
-PACKET = struct.Struct(">BB3sHI")  # sync, type, index, payload size, CRC-32
-COUNTS = struct.Struct(">5s5s")  # payload of an end packet whose header left the counts open
+PACKET = struct.Struct(">BBBH3s")  # sync, frames, index, payload size, checksum
+END_HEAD = struct.Struct(">BBB")  # sync, 0, index
+CRC_SIZE = 3  # low 24 bits of a CRC-32
+MAX_INDEX = 0x100
 
-FIXED_WIDTH = 0  # payload codings
-ENTROPY = 1
-UNKNOWN = (1 << 40) - 1  # sample counts are 40-bit; all ones = not known when the header was sent
 HASH_SIZE = 8
+MAX_COUNT = (1 << 40) - 1
 MAX_PAYLOAD = 0xFFFF  # bytes: bounds the memory of a reader
-MAX_PACKETS = 1 << 24
-MAX_SAMPLE_RATE = 1_000_000
+MAX_FRAMES = 0xFF  # of a packet
+MAX_RATE = 1_000_000  # Hz
 MAX_MODEL_ID = 64  # bytes of UTF-8
-DEFAULT_FRAMES = 256  # 2.8 s of the 24 kHz model, and whole bytes for any number of codes
+MAX_BITRATE = 655.0  # kbps for each channel
+
+DEFAULT_FRAMES = 92  # of a packet: 1.012 s of the 24 kHz models, 23 blocks of 4 frames
+CONSTANT_FRAMES = 248  # whole bytes for any number of codes; heads cost less than 1 %

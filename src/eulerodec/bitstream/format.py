@@ -1,64 +1,121 @@
-"""The bytes of an ``.eul`` file, version 1: constants, limits, header and packet layout.
-
-``docs/bitstream.md`` is the specification; this module and it say the same. All integers are
-unsigned and big-endian. No torch here.
-"""
+"""The bytes of headers and packets; ``docs/bitstream.md`` is the specification."""
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
+from dataclasses import astuple
+from dataclasses import fields as dataclass_fields
 
 from ..errors import BitstreamError
 from .constants import (
-    BODY,
-    COUNTS,
-    CRC,
-    CRITICAL,
-    ENTROPY,
-    FIELD,
-    FIXED_WIDTH,
+    BITRATE,
+    CONSTANT,
+    CRC_SIZE,
+    END_HEAD,
     HASH_SIZE,
+    HEADER_CRC,
     MAGIC,
+    MAX_INDEX,
+    OPEN,
     PACKET,
     PREFIX,
+    RATES,
     SYNC,
-    UNKNOWN,
+    UNUSUAL,
     VERSION,
 )
-from .fields import SEGMENTS, TABLES, Fields, Segment, pack_segments, parse_segments
-from .header import StreamInfo
+from .header import DEFAULT_CONTEXT, StreamInfo
+from .metadata import Metadata, pack_metadata, parse_metadata
 from .source import Source
+from .timeline import MAX_SEGMENTS, Segment
+from .varint import Cursor, pack_varint
 
-__all__ = ["pack_counts", "pack_header", "pack_packet", "parse_body", "parse_counts", "read_header"]
+__all__ = ["checksum", "header_size", "pack_end", "pack_header", "pack_packet", "read_header"]
+
+CONTEXT = 4  # tags of optional fields; those of the metadata are 1 to 3
+SEGMENTS = 0x80
+CRITICAL = 0x80  # a field whose tag has this bit must be understood
 
 
 def pack_header(info: StreamInfo) -> bytes:
-    """The header as bytes: prefix, body, CRC-32 of all that is before it."""
-    name = info.model_id.encode()
-    body = BODY.pack(
-        FIXED_WIDTH if info.entropy_tables is None else ENTROPY,
-        info.weights_hash,
-        info.codebook_bits,
-        info.n_codebooks,
-        info.n_channels,
-        info.hop_length,
-        info.frames_per_packet,
-        info.sample_rate,
-        info.input_sample_rate,
-        _pack_count(info.n_samples),
-        _pack_count(info.n_input_samples),
-        len(name),
-    )
-    body += name + b"".join(FIELD.pack(tag, len(value)) + value for tag, value in info.extensions)
-    body += pack_segments(info.segments)
-    if info.entropy_tables is not None:
-        body += FIELD.pack(TABLES, HASH_SIZE) + info.entropy_tables
+    """The header as bytes: prefix, body, CRC-32 of all that is before it.
+
+    Raises:
+        BitstreamError: segments and optional fields take more than 64 KiB.
+    """
+    return _frame(_pack_body(info) + _pack_fields(info))
+
+
+def header_size(info: StreamInfo) -> int:
+    """Bytes of the header without optional fields (metadata, context, segments)."""
+    return len(_frame(_pack_body(info)))
+
+
+def _frame(body: bytes) -> bytes:
+    if len(body) > 0xFFFF:
+        raise BitstreamError(f"header of {len(body)} bytes is too long, the limit is {0xFFFF}")
     header = PREFIX.pack(MAGIC, VERSION, len(body)) + body
-    return header + CRC.pack(zlib.crc32(header))
+    return header + HEADER_CRC.pack(zlib.crc32(header))
+
+
+def _pack_body(info: StreamInfo) -> bytes:
+    flags = CONSTANT if info.n_codebooks is not None else 0
+    counts: list[int] = []
+    if info.n_samples is None or info.n_input_samples is None:
+        flags |= OPEN
+    else:
+        counts.append(info.n_input_samples)
+        if info.n_samples != _usual_samples(info.n_input_samples, info):
+            flags |= UNUSUAL
+            counts.append(info.n_samples)
+    if info.n_codebooks is not None and info.codebook_bits is not None:
+        coding = bytes([info.n_codebooks, info.codebook_bits])
+    else:
+        coding = BITRATE.pack(round((info.bitrate_kbps or 0) * 100))
+    name = info.model_id.encode()
+    rates = (info.sample_rate, info.input_sample_rate)
+    codes = [RATES.index(rate) if rate in RATES else 0 for rate in rates]
+    stated = [rate for rate, code in zip(rates, codes, strict=True) if code == 0]
+    numbers = [info.n_channels, info.hop_length, info.frames_per_packet, *stated, *counts]
+    return b"".join(
+        [
+            bytes([flags]),
+            info.weights_hash,
+            bytes([codes[0] << 4 | codes[1]]),
+            *map(pack_varint, numbers),
+            coding,
+            bytes([len(name)]),
+            name,
+        ]
+    )
+
+
+def _usual_samples(n_input_samples: int, info: StreamInfo) -> int:
+    return -(-n_input_samples * info.sample_rate // info.input_sample_rate)
+
+
+def _pack_fields(info: StreamInfo) -> bytes:
+    fields = list(pack_metadata(info.metadata))
+    if info.context != DEFAULT_CONTEXT:
+        fields.append((CONTEXT, _numbers(info.context)))
+    fields += info.extensions
+    if info.segments:
+        numbers = (number for segment in info.segments for number in astuple(segment))
+        fields.append((SEGMENTS, _numbers(numbers)))
+    return b"".join(bytes([tag]) + pack_varint(len(value)) + value for tag, value in fields)
+
+
+def _numbers(numbers: Iterable[int]) -> bytes:
+    return b"".join(map(pack_varint, numbers))
 
 
 def read_header(source: Source) -> StreamInfo:
-    """The header at the front of a stream. Errors: :class:`BitstreamError`."""
+    """The header at the front of a stream.
+
+    Raises:
+        BitstreamError: it is not one, is damaged, or is of another version.
+    """
     prefix = source.take(PREFIX.size)
     if not prefix:
         raise BitstreamError("the file is empty, not an .eul file")
@@ -69,106 +126,148 @@ def read_header(source: Source) -> StreamInfo:
     if len(prefix) < PREFIX.size:
         raise BitstreamError(f"the file is cut short inside its header: {len(prefix)} bytes")
     _, version, size = PREFIX.unpack(prefix)
-    rest = source.take(size + CRC.size)  # 64 KiB at most
-    sound = rest[size:] == CRC.pack(zlib.crc32(rest[:size], zlib.crc32(prefix)))
+    rest = source.take(size + HEADER_CRC.size)  # 64 KiB at most
+    sound = rest[size:] == HEADER_CRC.pack(zlib.crc32(rest[:size], zlib.crc32(prefix)))
     if version != VERSION:
-        hint = "update eulerodec" if sound else "or the header is damaged: its checksum is wrong"
+        if not sound:
+            hint = "or the header is damaged: its checksum is wrong"
+        elif version < VERSION:
+            hint = "the file was written by an earlier release, encode it again"
+        else:
+            hint = "update eulerodec"
         raise BitstreamError(f"format version {version}, this reader knows {VERSION}: {hint}")
-    if len(rest) < size + CRC.size:
+    if len(rest) < size + HEADER_CRC.size:
         raise BitstreamError(
             f"the file is cut short inside its header: {len(prefix) + len(rest)} of "
-            f"{len(prefix) + size + CRC.size} bytes"
+            f"{len(prefix) + size + HEADER_CRC.size} bytes"
         )
     if not sound:
         raise BitstreamError("the header is damaged: its checksum is wrong")
-    return parse_body(rest[:size])
+    return _parse_body(Cursor(rest[:size]))
 
 
-def parse_body(body: bytes) -> StreamInfo:
-    """The header's body, whose CRC was right. Errors: :class:`BitstreamError`."""
-    if len(body) < BODY.size:
-        raise BitstreamError(f"header is damaged: {len(body)} bytes, at least {BODY.size} expected")
-    (coding, weights_hash, bits, stages, channels, hop, frames, rate, input_rate) = BODY.unpack(
-        body[: BODY.size]
-    )[:9]
-    counts = body[BODY.size - 11 : BODY.size - 1]
-    if coding not in (FIXED_WIDTH, ENTROPY):
-        raise BitstreamError(f"payload coding {coding} is not known here: update eulerodec")
-    name_end = BODY.size + body[BODY.size - 1]
-    if name_end > len(body):
-        raise BitstreamError("header is damaged: the model id is longer than the header")
+def _parse_body(body: Cursor) -> StreamInfo:
+    flags = body.byte()
+    if flags & ~(CONSTANT | OPEN | UNUSUAL):
+        raise BitstreamError(f"header flags {flags:#04x} are not known here: update eulerodec")
+    weights_hash = body.take(HASH_SIZE)
+    codes = body.byte()
+    n_channels, hop_length, frames_per_packet = (body.varint() for _ in range(3))
+    rates = [_rate(code, body) for code in (codes >> 4, codes & 15)]
+    n_samples = n_input_samples = None
+    if not flags & OPEN:
+        n_input_samples = body.varint()
+        if flags & UNUSUAL:
+            n_samples = body.varint()
+    if flags & CONSTANT:
+        coding: dict[str, float] = {"n_codebooks": body.byte(), "codebook_bits": body.byte()}
+    else:
+        coding = {"bitrate_kbps": BITRATE.unpack(body.take(BITRATE.size))[0] / 100}
     try:
-        name = body[BODY.size : name_end].decode("utf-8")
+        model_id = body.take(body.byte()).decode("utf-8")
     except UnicodeDecodeError:
-        raise BitstreamError("header is damaged: the model id is not UTF-8") from None
-    if frames == 0:  # 0 means "choose for me" to StreamInfo, in a file it means nothing
-        raise BitstreamError("header is damaged: frames_per_packet must be 1 to 65535, not 0")
-    n_samples, n_input_samples = parse_counts(counts)
-    extensions, segments, tables = _parse_fields(body[name_end:])
-    if (tables is not None) != (coding == ENTROPY):
-        raise BitstreamError("header is damaged: entropy tables and payload coding contradict")
+        raise BitstreamError("the header is damaged: the model id is not UTF-8") from None
+    for name, value in (("frames_per_packet", frames_per_packet), *coding.items()):
+        if value == 0:  # to StreamInfo it means "choose for me"
+            raise BitstreamError(f"the header is damaged: {name} is 0")
+    if 0 in rates:
+        raise BitstreamError("the header is damaged: a sample rate is 0")
+    if n_input_samples is not None and n_samples is None:
+        n_samples = -(-n_input_samples * rates[0] // rates[1])
+    fields, segments = _parse_fields(body)
+    metadata, context, extensions = _known_fields(fields)
     return StreamInfo(
-        model_id=name,
+        model_id=model_id,
         weights_hash=weights_hash,
-        input_sample_rate=input_rate,
-        n_codebooks=stages,
-        n_channels=channels,
-        sample_rate=rate,
-        hop_length=hop,
-        codebook_bits=bits,
-        frames_per_packet=frames,
+        input_sample_rate=rates[1],
+        **coding,  # pyright: ignore[reportArgumentType]
+        n_channels=n_channels,
+        sample_rate=rates[0],
+        hop_length=hop_length,
+        frames_per_packet=frames_per_packet,
         n_samples=n_samples,
         n_input_samples=n_input_samples,
         segments=segments,
+        context=context,
+        metadata=metadata,
         extensions=extensions,
-        entropy_tables=tables,
     )
 
 
-def _parse_fields(data: bytes) -> tuple[Fields, tuple[Segment, ...], bytes | None]:
-    """Optional fields at the end of the header; unknown ones are kept, critical ones refused."""
+def _rate(code: int, body: Cursor) -> int:
+    if code >= len(RATES):
+        raise BitstreamError(f"sample rate {code} is not known here: update eulerodec")
+    return RATES[code] or body.varint()
+
+
+def _parse_fields(body: Cursor) -> tuple[list[tuple[int, bytes]], tuple[Segment, ...]]:
+    """Optional fields at the end of the header; critical ones that are not known are refused."""
     fields: list[tuple[int, bytes]] = []
     segments: tuple[Segment, ...] = ()
-    tables = None
-    at = 0
-    while at < len(data):
-        if at + FIELD.size > len(data):
-            raise BitstreamError("header is damaged: an optional field is cut short")
-        tag, size = FIELD.unpack_from(data, at)
-        value = data[at + FIELD.size : at + FIELD.size + size]
-        if len(value) < size:
-            raise BitstreamError("header is damaged: an optional field is cut short")
+    while body:
+        tag = body.byte()
+        value = body.take(body.varint())
         if tag == SEGMENTS and not segments:
-            segments = parse_segments(value)
-        elif tag == TABLES and tables is None:
-            tables = value
+            segments = _parse_segments(value)
         elif tag & CRITICAL:
             raise BitstreamError(f"header field {tag:#04x} is not known here: update eulerodec")
         else:
             fields.append((tag, value))
-        at += FIELD.size + size
-    return tuple(fields), segments, tables
+    return fields, segments
 
 
-def pack_packet(kind: int, index: int, payload: bytes) -> bytes:
-    """A packet as bytes; the CRC-32 covers sync, type, index, size and payload."""
-    head = PACKET.pack(SYNC, kind, index.to_bytes(3, "big"), len(payload), 0)[: -CRC.size]
-    return head + CRC.pack(zlib.crc32(payload, zlib.crc32(head))) + payload
+def _parse_segments(value: bytes) -> tuple[Segment, ...]:
+    cursor, segments = Cursor(value), []
+    while cursor and len(segments) <= MAX_SEGMENTS:
+        segments.append(_segment(cursor))
+    if not segments:
+        raise BitstreamError("the header is damaged: its list of segments is empty")
+    return tuple(segments)
 
 
-def pack_counts(n_samples: int, n_input_samples: int) -> bytes:
-    """Payload of the end packet of a stream whose header left the counts open."""
-    return _pack_count(n_samples) + _pack_count(n_input_samples)
+def _segment(cursor: Cursor) -> Segment:
+    return Segment(**{field.name: cursor.varint() for field in dataclass_fields(Segment)})
 
 
-def parse_counts(data: bytes) -> tuple[int | None, int | None]:
-    """Two 40-bit counts; all ones = ``None``."""
-    n_samples, n_input_samples = (int.from_bytes(part, "big") for part in COUNTS.unpack(data))
-    return (
-        None if n_samples == UNKNOWN else n_samples,
-        None if n_input_samples == UNKNOWN else n_input_samples,
-    )
+def _known_fields(
+    fields: list[tuple[int, bytes]],
+) -> tuple[Metadata, tuple[int, int], tuple[tuple[int, bytes], ...]]:
+    """Metadata, context, and the fields that mean nothing here; the first of each tag counts."""
+    first = dict(reversed(fields))
+    context = DEFAULT_CONTEXT
+    if CONTEXT in first:
+        cursor = Cursor(first[CONTEXT])
+        context = (cursor.varint(), cursor.varint())
+    return parse_metadata(first), context, tuple(field for field in fields if field[0] > CONTEXT)
 
 
-def _pack_count(count: int | None) -> bytes:
-    return (UNKNOWN if count is None else count).to_bytes(5, "big")
+def checksum(*parts: bytes) -> bytes:
+    """The checksum of packets: the low 24 bits of a CRC-32, big-endian."""
+    crc = 0
+    for part in parts:
+        crc = zlib.crc32(part, crc)
+    return (crc & 0xFFFFFF).to_bytes(CRC_SIZE, "big")
+
+
+def pack_packet(payload: bytes, n_frames: int, index: int) -> bytes:
+    """A packet as bytes.
+
+    Args:
+        payload: up to 65535 bytes.
+        n_frames: 1 to 255.
+        index: number of the packet in its stream, taken modulo 256.
+    """
+    head = PACKET.pack(SYNC, n_frames, index % MAX_INDEX, len(payload), b"")[:-CRC_SIZE]
+    return head + checksum(head, payload) + payload
+
+
+def pack_end(index: int, counts: tuple[int, int] | None) -> bytes:
+    """The end packet as bytes.
+
+    Args:
+        index: number of the data packets before it.
+        counts: ``n_samples`` and ``n_input_samples``, if the header left them open.
+    """
+    head = END_HEAD.pack(SYNC, 0, index % MAX_INDEX)
+    head += b"".join(map(pack_varint, counts or ()))
+    return head + checksum(head)

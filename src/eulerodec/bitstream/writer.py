@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from ..errors import BitstreamError
-from .constants import CODED, DATA, END, MAX_PACKETS
-from .entropy import encode_packet
-from .format import pack_counts, pack_header, pack_packet
+from .constants import MAX_PAYLOAD
+from .format import pack_end, pack_header, pack_packet
 from .header import StreamInfo
-from .pack import pack_codes
-from .tables import tables_of
+from .records import Packet
 
-__all__ = ["EulWriter", "WritableBytes"]
+__all__ = ["EulWriter", "WritableBytes", "dumps"]
 
 
 class WritableBytes(Protocol):
@@ -28,68 +25,87 @@ class WritableBytes(Protocol):
 
 
 class EulWriter:
-    """Writes the header at once, a packet as soon as it is full, the end marker on ``close``.
+    """Writes the header at once, then each packet, and the end packet on :meth:`close`.
 
     Nothing is ever rewritten, so the file may be a pipe, and what is written so far can be read
-    with ``recover=True`` after a crash. Holds less than one packet of codes. The file is not closed
-    here, and flushed only with ``sync``: then each packet is on the disk before :meth:`write`
-    returns, so that a power cut costs no packet that was written (for a live recording). As a
-    context manager it closes the stream unless an error is on its way.
+    with ``recover=True`` after a crash. The file is not closed here. As a context manager it closes
+    the stream unless an error is on its way.
 
-    Errors: :class:`BitstreamError` for codes or counts that do not fit; ``OSError`` of the file.
+    Args:
+        fileobj: what takes the bytes.
+        info: the header.
+        sync: for a live recording: each packet is on the disk before :meth:`write` returns, so that
+            a power cut costs no packet that was written. Otherwise nothing is flushed.
+
+    Raises:
+        BitstreamError: packets or counts do not fit the header.
+        OSError: that of the file.
     """
 
     def __init__(self, fileobj: WritableBytes, info: StreamInfo, *, sync: bool = False) -> None:
         self.info = info
         self.n_frames = 0
+        self.n_packets = 0
         self.bytes_written = 0
         self._file = fileobj
-        self._pending = np.zeros((info.n_channels, info.n_codebooks, 0), np.int64)
-        self._n_packets = 0
+        self._short = False
         self._closed = False
         self._sync = sync
-        self._tables = tables_of(info)
         self._put(pack_header(info))
 
-    def write(self, codes: npt.ArrayLike) -> None:
-        """Append codes, integers [n_channels, n_codebooks, T], for any T from 0."""
+    def write(self, payload: bytes, n_frames: int) -> None:
+        """Append a packet.
+
+        Every packet but the last, and the last of a segment, has ``frames_per_packet`` frames.
+        """
         if self._closed:
             raise BitstreamError("the stream is closed, nothing can be appended")
-        array = np.asarray(codes)
-        want = (self.info.n_channels, self.info.n_codebooks)
-        if array.ndim != 3 or array.shape[:2] != want:
+        self._check(payload, n_frames)
+        self._put(pack_packet(payload, n_frames, self.n_packets))
+        self.n_packets += 1
+        self.n_frames += n_frames
+        self._short = n_frames < self.info.frames_per_packet
+
+    def _check(self, payload: bytes, n_frames: int) -> None:
+        info, full = self.info, self.info.frames_per_packet
+        end = info.timeline.segment_end(self.n_frames)
+        if end is not None:
+            if n_frames != min(full, end - self.n_frames) or not n_frames:
+                raise BitstreamError(
+                    f"a packet of {n_frames} frames does not fit at frame {self.n_frames}: its"
+                    f" segment ends at frame {end}"
+                )
+        elif self._short or not 1 <= n_frames <= full:
             raise BitstreamError(
-                f"codes must have shape [{want[0]}, {want[1]}, T], not {list(array.shape)}"
+                f"a packet must have {full} frames, or fewer if it is the last: {n_frames}"
+                + (" after a short one" if self._short else "")
             )
-        if array.shape[2] == 0:
-            return
-        if array.dtype.kind not in "iu":
-            raise BitstreamError(f"codes must be integers, not {array.dtype}")
-        array = np.concatenate([self._pending, array.astype(np.int64)], axis=2)
-        size = self.info.frames_per_packet
-        whole = array.shape[2] // size * size
-        for start in range(0, whole, size):
-            self._put_packet(array[:, :, start : start + size])
-        self._pending = array[:, :, whole:].copy()  # a view would keep all of `array` alive
+        if len(payload) > MAX_PAYLOAD:
+            raise BitstreamError(f"payload of {len(payload)} bytes, the limit is {MAX_PAYLOAD}")
+        if info.n_codebooks is not None and len(payload) != info.payload_size(n_frames):
+            raise BitstreamError(
+                f"payload of {len(payload)} bytes, {n_frames} frames of {info.n_codebooks}"
+                f" codebooks take {info.payload_size(n_frames)}"
+            )
 
     def close(self, n_samples: int | None = None, n_input_samples: int | None = None) -> None:
-        """Write the last packet and the end marker; a second call does nothing.
+        """Write the end packet; a second call does nothing.
 
-        ``n_samples`` at the model's rate and ``n_input_samples`` at the input's, per channel: not
-        needed if the header has them; else they say how much of the last frame is audio. Without
-        them all that the frames hold is counted.
+        Args:
+            n_samples: samples per channel at the model's rate, and
+            n_input_samples: at the input's. Not needed if the header has them; else they say how
+                much of the last frames is audio. Without them all that the frames hold is counted.
         """
         if self._closed:
             return
-        info, n_frames = self.info, self.n_frames + self._pending.shape[2]
+        info = self.info
         known = info.n_samples is not None
         if info.input_sample_rate == info.sample_rate:  # then one count says both
             n_samples = n_input_samples if n_samples is None else n_samples
             n_input_samples = n_samples if n_input_samples is None else n_input_samples
         if n_samples is None and n_input_samples is None:
-            n_samples, n_input_samples = info.n_samples, info.n_input_samples
-            if n_samples is None:
-                n_samples, n_input_samples = info.capped_counts(n_frames)
+            timeline = info.timeline if known else info.timeline.capped(self.n_frames)
+            n_samples, n_input_samples = timeline.n_samples, timeline.n_input_samples
         if n_samples is None or n_input_samples is None:
             raise BitstreamError("n_samples and n_input_samples must be given together")
         final = info.with_counts(n_samples, n_input_samples)
@@ -98,34 +114,11 @@ class EulWriter:
                 f"the header says {info.n_samples} and {info.n_input_samples} samples, "
                 f"close() {n_samples} and {n_input_samples}"
             )
-        if n_samples > n_frames * info.hop_length:
-            raise BitstreamError(
-                f"{n_frames} frames hold {n_frames * info.hop_length} samples, not {n_samples}"
-            )
-        if problem := final.check_length(n_frames):
+        if problem := final.timeline.check_length(self.n_frames):
             raise BitstreamError(problem)
-        if self._pending.shape[2]:
-            self._put_packet(self._pending)
-        self._put(
-            pack_packet(
-                END, self._n_packets, b"" if known else pack_counts(n_samples, n_input_samples)
-            )
-        )
+        self._put(pack_end(self.n_packets, None if known else (n_samples, n_input_samples)))
         self.info = final
         self._closed = True
-
-    def _put_packet(self, codes: npt.NDArray[np.int64]) -> None:
-        if self._n_packets >= MAX_PACKETS - 1:
-            raise BitstreamError(f"a file holds at most {MAX_PACKETS - 1} packets")
-        # Stage before channel before frame: the first k stages are a prefix of the payload.
-        payload, kind = pack_codes(codes.transpose(1, 0, 2), self.info.codebook_bits), DATA
-        if self._tables is not None:
-            coded = encode_packet(codes, self._tables, len(payload))
-            if coded is not None:
-                payload, kind = coded, CODED
-        self._put(pack_packet(kind, self._n_packets, payload))
-        self._n_packets += 1
-        self.n_frames += codes.shape[2]
 
     def _put(self, data: bytes) -> None:
         view = memoryview(data)
@@ -148,6 +141,27 @@ class EulWriter:
     ) -> None:
         if kind is None:
             self.close()
+
+
+def dumps(info: StreamInfo, packets: Iterable[Packet]) -> bytes:
+    """A whole file as bytes.
+
+    Without sample counts in ``info`` all that the frames hold is counted, and the counts are
+    written in the header.
+
+    Raises:
+        BitstreamError: packets do not fit the header, or are lost.
+    """
+    packets = list(packets)
+    if info.n_samples is None:
+        info = info.capped(sum(packet.n_frames for packet in packets))
+    sink = io.BytesIO()
+    with EulWriter(sink, info) as writer:
+        for packet in packets:
+            if packet.payload is None:
+                raise BitstreamError(f"packet {packet.index} is lost and cannot be written")
+            writer.write(packet.payload, packet.n_frames)
+    return sink.getvalue()
 
 
 def _to_disk(fileobj: Any) -> None:

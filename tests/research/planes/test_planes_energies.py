@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from helpers.code_tables import random_tables
 
+from eulerodec.bitstream.payload import PacketCodes, PayloadCoder
 from research.planes.energies import BlockEnergies, latent_gain
-from research.planes.payload import PacketCodes, PayloadCoder
 
 TABLES = random_tables()
 ENERGIES = BlockEnergies(TABLES)

@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from container_samples import lower, make_info, split
 from helpers.code_tables import arrays, assert_beginning, n_codes, random_tables
+from helpers.streams import lower, make_info, split
 
+from eulerodec.bitstream import EulWriter, RateControl, open_reader
+from eulerodec.bitstream.code_tables import TOTAL
 from research.planes import packet_coder
-from research.planes.code_tables import TOTAL
-from research.planes.container import EulWriter, RateControl, open_reader
 from research.planes.packet_coder import PacketCoder
 from research.planes.ragged import ragged_search
 

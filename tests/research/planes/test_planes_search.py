@@ -5,10 +5,10 @@ import pytest
 import torch
 from helpers.code_tables import random_codes, random_tables
 
+from eulerodec.bitstream.code_tables import TOTAL
+from eulerodec.bitstream.payload import PayloadCoder
 from eulerodec.quantize import beam_search
 from research.planes.allocation import SPARE, Allocation
-from research.planes.code_tables import TOTAL
-from research.planes.payload import PayloadCoder
 from research.planes.ragged import ragged_decode, ragged_search
 
 TABLES = random_tables()

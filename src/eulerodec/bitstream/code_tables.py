@@ -1,6 +1,6 @@
 """Frozen integers from which a packet's symbols, their order and their frequencies follow.
 
-``docs/research/planes_format.md`` specifies every step. There is no float here: two machines, or
+``docs/bitstream.md`` specifies every step. There is no float here: two machines, or
 two versions of a library, cannot differ. Levels and energies are whole numbers of 1/16 dB.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eulerodec.errors import WeightsError
+from ..errors import WeightsError
 
 __all__ = ["ABSENT", "LEVEL_STEP", "LEVEL_ZERO", "QUIET", "TOTAL", "CodeTables"]
 

@@ -6,7 +6,7 @@ import math
 import struct
 from dataclasses import dataclass
 
-from eulerodec.errors import BitstreamError
+from ..errors import BitstreamError
 
 __all__ = ["Metadata", "pack_metadata", "parse_metadata"]
 

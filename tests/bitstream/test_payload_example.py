@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 from helpers.code_tables import arrays, n_codes
-from planes_reader import PlanesReader
+from minimal_decoder import PayloadReader
 
-from research.planes.code_tables import CodeTables
-from research.planes.payload import PacketCodes, PayloadCoder
+from eulerodec.bitstream.code_tables import CodeTables
+from eulerodec.bitstream.payload import PacketCodes, PayloadCoder
 
-PAGE = (Path(__file__).parents[3] / "docs/research/planes_format.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs/bitstream.md").read_text(encoding="utf-8")
 ROW = (
     r"^\| ?(\d?) \| (level|energy \d|latent \d)\S* ?\S* ?\S* \| (\d+) \| (\d+) \| (\d+)"
     r" \| `(\w{16})` \| `(\w{16})` \|$"
@@ -45,7 +45,7 @@ CODER = PayloadCoder(TABLES)
 CODES = PacketCodes(np.array([150]), np.array([[[40], [7]]]), np.array([[[0, 9], [3, 0]]]))
 
 
-class Traced(PlanesReader):
+class Traced(PayloadReader):
     """Keeps what the table of the page shows of each symbol."""
 
     def _symbol(self, name, stage, context):

@@ -9,8 +9,7 @@ from collections.abc import Iterable
 from dataclasses import astuple, dataclass, replace
 from fractions import Fraction
 
-from eulerodec.errors import BitstreamError
-
+from ..errors import BitstreamError
 from .constants import MAX_COUNT
 
 __all__ = ["MAX_SEGMENTS", "Segment", "Timeline"]

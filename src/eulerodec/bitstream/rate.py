@@ -6,8 +6,7 @@ import math
 from collections.abc import Iterator
 from fractions import Fraction
 
-from eulerodec.errors import BitstreamError
-
+from ..errors import BitstreamError
 from .constant import ConstantCoder
 from .constants import MAX_BITRATE, MAX_PAYLOAD, PACKET
 from .format import header_size, pack_end

@@ -4,14 +4,14 @@ import io
 
 import numpy as np
 import pytest
-from container_samples import make_constant, make_info, read_codes
+from helpers.streams import make_constant, make_info, read_codes
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planes_reader import constant_codes, decode
+from minimal_decoder import constant_codes, decode
 
+from eulerodec.bitstream import ConstantCoder, ConstantCodes, lower_rate, read
+from eulerodec.bitstream.constant import pack_codes, packed_size, unpack_codes
 from eulerodec.errors import BitstreamError
-from research.planes.container import ConstantCoder, ConstantCodes, lower_rate, read
-from research.planes.container.constant import pack_codes, packed_size, unpack_codes
 
 
 @given(

@@ -1,11 +1,11 @@
-"""Streams for the tests of the container."""
+"""Streams for the tests of the format."""
 
 import io
 import zlib
 
 import numpy as np
 
-from research.planes.container import (
+from eulerodec.bitstream import (
     ConstantCoder,
     ConstantCodes,
     EulWriter,

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from eulerodec.errors import BitstreamError
-
+from ..errors import BitstreamError
 from .header import StreamInfo
 
 __all__ = ["ConstantCoder", "ConstantCodes", "pack_codes", "packed_size", "unpack_codes"]

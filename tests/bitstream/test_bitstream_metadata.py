@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from container_samples import (
+from helpers.streams import (
     concat,
     cut,
     header_end,
@@ -16,13 +16,13 @@ from container_samples import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planes_reader import decode
+from minimal_decoder import decode
 
-from eulerodec.errors import BitstreamError
-from research.planes.container import (
+from eulerodec.bitstream import (
     Metadata,
     read,
 )
+from eulerodec.errors import BitstreamError
 
 
 @settings(max_examples=50, deadline=None)

@@ -3,7 +3,7 @@
 import io
 
 import pytest
-from container_samples import (
+from helpers.streams import (
     OneByteAtATime,
     make_info,
     make_stream,
@@ -14,12 +14,12 @@ from container_samples import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eulerodec.errors import BitstreamError
-from research.planes.container import (
+from eulerodec.bitstream import (
     EulReader,
     read,
     read_range,
 )
+from eulerodec.errors import BitstreamError
 
 
 @settings(max_examples=100, deadline=None)

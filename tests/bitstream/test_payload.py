@@ -10,17 +10,17 @@ import pytest
 from helpers.code_tables import arrays, assert_beginning, n_codes, random_codes, random_tables
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planes_reader import PlanesReader
+from minimal_decoder import PayloadReader
 
+from eulerodec.bitstream.code_tables import TOTAL, CodeTables
+from eulerodec.bitstream.payload import CodesEndError, PacketCodes, PayloadCoder
 from eulerodec.errors import WeightsError
-from research.planes.code_tables import TOTAL, CodeTables
-from research.planes.payload import CodesEndError, PacketCodes, PayloadCoder
 
 TABLES = random_tables()
 CODER = PayloadCoder(TABLES)
-PLAIN = PlanesReader({f.name: getattr(TABLES, f.name).tolist() for f in fields(TABLES)})
+PLAIN = PayloadReader({f.name: getattr(TABLES, f.name).tolist() for f in fields(TABLES)})
 ALL = 1 << 20  # bytes that hold everything
-GOLDEN = Path(__file__).parents[2] / "golden/planes_payload.json"
+GOLDEN = Path(__file__).parents[1] / "golden/payload.json"
 
 shapes = st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(0, 1 << 30))
 

@@ -4,7 +4,7 @@ import time
 from fractions import Fraction
 
 import pytest
-from container_samples import (
+from helpers.streams import (
     OneByteAtATime,
     encode_planes,
     lower,
@@ -17,8 +17,8 @@ from container_samples import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eulerodec.bitstream import RateControl, lower_rate, read
 from eulerodec.errors import BitstreamError
-from research.planes.container import RateControl, lower_rate, read
 
 
 def limit(seconds, kbps, n_channels=1):

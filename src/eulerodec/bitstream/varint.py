@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eulerodec.errors import BitstreamError
+from ..errors import BitstreamError
 
 __all__ = ["Cursor", "pack_varint", "parse_varint"]
 
