@@ -18,7 +18,7 @@ from .edit import concat_files, cut_file, plan_range, read_range
 from .header import StreamInfo
 from .metadata import Metadata
 from .payload import CodesEndError, Layout, PacketCodes, PayloadCoder
-from .rate import RateControl, lower_rate
+from .rate import RateControl, lower_packets, lower_rate
 from .reader import EulReader, open_reader, read
 from .records import Damage, EulFile, Packet
 from .timeline import Segment, Timeline
@@ -47,6 +47,7 @@ __all__ = [
     "concat_files",
     "cut_file",
     "dumps",
+    "lower_packets",
     "lower_rate",
     "open_reader",
     "plan_range",

@@ -7,8 +7,7 @@ two versions of a library, cannot differ. Levels and energies are whole numbers 
 from __future__ import annotations
 
 import functools
-import hashlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -136,40 +135,25 @@ class CodeTables:
     def n_latents(self) -> int:
         return self.latent_counts.shape[0]
 
-    def to_bytes(self) -> bytes:
-        """As a safetensors file; equal tables give equal bytes."""
-        from safetensors.numpy import save
-
-        return save({f.name: np.ascontiguousarray(getattr(self, f.name)) for f in fields(self)})
+    def arrays(self) -> dict[str, Ints]:
+        """All numbers by name, as :meth:`from_arrays` takes them."""
+        return {name: np.ascontiguousarray(getattr(self, name)) for name in _SHAPES}
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> CodeTables:
-        """Tables of a safetensors file.
+    def from_arrays(cls, arrays: dict[str, Ints]) -> CodeTables:
+        """Tables from their numbers by name.
 
         Raises:
-            WeightsError: damaged, or not such tables.
+            WeightsError: not such tables.
         """
-        from safetensors import SafetensorError
-        from safetensors.numpy import load
-
-        if len(data) > MAX_BYTES:
-            raise WeightsError(f"code tables: {len(data)} bytes are too many")
-        try:
-            arrays = load(data)
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise WeightsError(f"code tables are damaged: {error}") from error
         if set(arrays) != set(_SHAPES):
             raise WeightsError(f"code tables: tensors must be {', '.join(_SHAPES)}")
         return cls(**arrays)
 
-    @functools.cached_property
-    def hash(self) -> bytes:
-        """Identity: the first 8 bytes of the SHA-256 of all numbers, little-endian, in order."""
-        digest = hashlib.sha256()  # not of the file, whose layout is that of a library
-        for name in _SHAPES:
-            array = getattr(self, name)
-            digest.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
-        return digest.digest()[:HASH_SIZE]
+    def digest(self) -> bytes:
+        """All numbers, little-endian, one after the other: what a hash is made of."""
+        parts = (getattr(self, name) for name in _SHAPES)
+        return b"".join(x.astype(x.dtype.newbyteorder("<")).tobytes() for x in parts)
 
     # ---- energies of the base ------------------------------------------------------------------
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 
 from ..errors import BitstreamError
@@ -16,7 +17,7 @@ from .records import Packet
 from .source import ReadableBytes
 from .writer import EulWriter, WritableBytes
 
-__all__ = ["RateControl", "lower_rate"]
+__all__ = ["RateControl", "lower_packets", "lower_rate"]
 
 ALLOWANCE = 64  # bytes that a file may have besides what its bitrate allows
 
@@ -110,29 +111,79 @@ def lower_rate(
         BitstreamError: the file is damaged, or the bitrate is less than one codebook.
     """
     reader = EulReader(source)
-    old, control = reader.info, None
+    info, change = _lowering(reader.info, bitrate_kbps, None, carry)
+    writer = EulWriter(sink, info)
+    for packet, n_samples in _with_end(reader):
+        writer.write(change(packet.payload or b"", packet.n_frames, n_samples), packet.n_frames)
+    writer.close(reader.info.n_samples, reader.info.n_input_samples)
+    return writer.info
+
+
+def lower_packets(
+    info: StreamInfo,
+    packets: Iterable[Packet],
+    bitrate_kbps: float | None = None,
+    *,
+    n_codebooks: int | None = None,
+    carry: bool = True,
+) -> tuple[StreamInfo, Iterator[Packet]]:
+    """:func:`lower_rate` for packets, one by one; those that are lost stay so.
+
+    Args:
+        info: their header.
+        packets: in order.
+        bitrate_kbps: for each channel, or
+        n_codebooks: of the constant coding.
+        carry: as for :class:`RateControl`.
+
+    Returns:
+        The header of the new packets, and these.
+
+    Raises:
+        BitstreamError: the bitrate is less than one codebook.
+    """
+    info, change = _lowering(info, bitrate_kbps, n_codebooks, carry)
+
+    def lowered() -> Iterator[Packet]:
+        for packet in packets:
+            payload = change(packet.payload or b"", packet.n_frames, None)
+            yield packet if packet.payload is None else replace(packet, payload=payload)
+
+    return info, lowered()
+
+
+Change = Callable[[bytes, int, int | None], bytes]  # payload, frames, samples in all
+
+
+def _lowering(
+    old: StreamInfo, bitrate_kbps: float | None, n_codebooks: int | None, carry: bool
+) -> tuple[StreamInfo, Change]:
+    """The header at a lower rate, and what to do with each payload in turn."""
     if old.n_codebooks is None or old.codebook_bits is None:
-        info, coder = old.replace(bitrate_kbps=min(old.bitrate_kbps or 0, bitrate_kbps)), None
+        assert bitrate_kbps is not None
+        info = old.replace(bitrate_kbps=min(old.bitrate_kbps or 0, bitrate_kbps))
         control = RateControl(info, bitrate_kbps, carry=carry)
-    else:
+
+        def cut(payload: bytes, n_frames: int, n_samples: int | None) -> bytes:
+            payload = payload[: control.budget(n_frames, n_samples)]
+            control.spend(n_frames, len(payload), n_samples)
+            return payload
+
+        return info, cut
+    if n_codebooks is None:
+        assert bitrate_kbps is not None
         one = Fraction(old.codebook_bits * old.sample_rate, 1000 * old.hop_length)
-        fit = min(math.floor(exact(bitrate_kbps) / one), old.n_codebooks)
-        if fit < 1:
+        n_codebooks = math.floor(exact(bitrate_kbps) / one)
+        if n_codebooks < 1:
             raise BitstreamError(
                 f"{bitrate_kbps} kbps is less than one codebook, {float(one):.3g} kbps"
             )
-        info, coder = old.replace(n_codebooks=fit), ConstantCoder(old, fit)
-    writer = EulWriter(sink, info)
-    for packet, n_samples in _with_end(reader):
-        payload, n_frames = packet.payload or b"", packet.n_frames
-        if coder is not None:
-            payload = coder.cut(payload, n_frames)
-        if control is not None:
-            payload = payload[: control.budget(n_frames, n_samples)]
-            control.spend(n_frames, len(payload), n_samples)
-        writer.write(payload, n_frames)
-    writer.close(reader.info.n_samples, reader.info.n_input_samples)
-    return writer.info
+    coder = ConstantCoder(old, min(n_codebooks, old.n_codebooks))
+
+    def keep(payload: bytes, n_frames: int, n_samples: int | None) -> bytes:
+        return coder.cut(payload, n_frames) if payload else payload
+
+    return old.replace(n_codebooks=coder.n_codebooks), keep
 
 
 def _with_end(reader: EulReader) -> Iterator[tuple[Packet, int | None]]:

@@ -6,9 +6,9 @@ channels, exact lengths and the ``.eul`` container. There is no state: every cal
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from fractions import Fraction
-from pathlib import Path
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Unpack
 
 import torch
@@ -16,29 +16,28 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from .. import audio
-from ..bitstream import EntropyTables, EulReader, Metadata, StreamInfo, add_tables, load_tables
-from ..bitstream.tables import TABLES_FILE
+from ..bitstream import EulReader, Metadata, StreamInfo
 from ..errors import AudioError, BitstreamError, ConfigError, WeightsError
-from ..files import PathLike, Sink, Source, input_name, naming, open_input, write_bytes
+from ..files import PathLike, Sink, Source, input_name, naming, open_input
 from ..quantize import DEFAULT_BEAM
 from ..settings import whole
-from .batch import decode_rows, encode_rows
-from .encoded import Encoded, Seconds, open_range, read_stages
-from .files import LIVE_PACKET_FRAMES, FileReport, Progress, decode_to, encode_to
-from .info import CodecInfo
+from .batch import decode_rows
+from .encoded import Encoded, Seconds, lowered, open_range
+from .files import FileReport, Progress, decode_to, encode_to
+from .info import MAX_BITRATE_KBPS, MIN_BITRATE_KBPS, CodecInfo
 from .options import EncodeOptions, with_tags
-from .rates import bitrates_kbps, kbps_per_stage, stages_for
 from .segments import FileDecoder
 from .streaming import (
     BLOCK_FRAMES,
     LIVE_BLOCK_FRAMES,
+    LIVE_PACKET_FRAMES,
+    MAX_CHANNELS,
     StreamDecoder,
     StreamEncoder,
-    buffering_s,
     checked_samples,
     file_block_frames,
 )
-from .weights import DEFAULT_WEIGHTS, find_weights, load_weights, save_weights, weights_hash
+from .weights import DEFAULT_WEIGHTS, load_weights, save_weights, weights_hash
 
 if TYPE_CHECKING:
     from ..model import EuleroDec
@@ -47,7 +46,7 @@ __all__ = ["DEFAULT_BITRATE_KBPS", "Codec"]
 
 DEFAULT_BITRATE_KBPS = 6
 
-_FRAMES_AT_ONCE = 1024  # between two reports of progress
+_PACKETS_AT_ONCE = 8  # between two reports of progress
 
 
 class Codec:
@@ -68,7 +67,6 @@ class Codec:
         weights_sha256: str | None = None,
         about: dict[str, Any] | None = None,
         card: str = "",
-        entropy_tables: EntropyTables | None = None,
         dtypes: dict[str, torch.dtype] | None = None,
     ) -> None:
         """
@@ -77,7 +75,6 @@ class Codec:
             name: of the weights, written to files.
             weights_sha256: identity of the weights; computed if absent.
             about, card: what is known of the weights, and their model card.
-            entropy_tables: of the entropy coder.
             dtypes: how the weights were stored, so that :meth:`save_pretrained` does the same.
         """
         self.model = model.eval()
@@ -86,9 +83,6 @@ class Codec:
         self._about = about or {}
         self._card = card
         self._dtypes = dtypes or {}
-        self.entropy_tables = entropy_tables
-        if entropy_tables is not None:
-            add_tables(entropy_tables)
 
     @classmethod
     def from_pretrained(
@@ -111,13 +105,12 @@ class Codec:
             weights_sha256=loaded.sha256,
             about=loaded.about,
             card=loaded.card,
-            entropy_tables=load_tables(find_weights(name_or_dir)),
             dtypes=loaded.dtypes,
         )
         return codec.to(device)
 
     def save_pretrained(self, directory: PathLike) -> None:
-        """Write config.json and model.safetensors, and the card and entropy tables if there are.
+        """Write config.json, model.safetensors and codes.safetensors, and the card if there is one.
 
         Weights that were loaded are stored as they were, so they keep their identity; if they were
         trained on since, ``weights_sha256`` is then that of the new ones.
@@ -130,14 +123,11 @@ class Codec:
             card=self._card,
             dtypes=self._dtypes,
         )
-        if self.entropy_tables is not None:
-            write_bytes(Path(directory) / TABLES_FILE, self.entropy_tables.to_bytes())
 
     def __repr__(self) -> str:
-        rates = self.bitrates_kbps
         return (
             f"Codec({self.name!r}, weights {self.weights_sha256[:16]}, {self.sample_rate} Hz,"
-            f" {rates[0]:g} to {rates[-1]:g} kbps, on {self.device})"
+            f" {MIN_BITRATE_KBPS} to {MAX_BITRATE_KBPS} kbps, on {self.device})"
         )
 
     @property
@@ -156,14 +146,9 @@ class Codec:
         return self.model.sample_rate
 
     @property
-    def kbps_per_stage(self) -> Fraction:
-        """Bitrate of one quantiser stage of one channel, exactly."""
-        return kbps_per_stage(self.model.sample_rate, self.model.hop_length, self._code_bits)
-
-    @property
-    def bitrates_kbps(self) -> tuple[float, ...]:
-        """Bitrates per channel that these weights can code."""
-        return bitrates_kbps(self.kbps_per_stage, self.model.n_codebooks)
+    def codes_sha256(self) -> str:
+        """Identity of what the bits of a file mean, 64 hex digits."""
+        return self.model.book.sha256
 
     @property
     def info(self) -> CodecInfo:
@@ -172,32 +157,24 @@ class Codec:
         return CodecInfo(
             name=self.name,
             weights_sha256=self.weights_sha256,
+            codes_sha256=self.codes_sha256,
             sample_rate=model.sample_rate,
             hop_length=model.hop_length,
             frame_rate=model.frame_rate,
-            n_codebooks=model.n_codebooks,
-            codebook_size=model.codebook_size,
-            bitrates_kbps=self.bitrates_kbps,
+            n_codebooks=model.coder.max_codebooks,
+            codebook_size=1 << self._code_bits,
+            kbps_per_codebook=self._code_bits * model.frame_rate / 1000,
+            bitrate_range_kbps=(MIN_BITRATE_KBPS, MAX_BITRATE_KBPS),
             parameters=sum(p.numel() for p in model.parameters()),
             receptive_field=model.receptive_field,
             look_ahead=model.look_ahead,
             receptive_field_ms=1000 * model.receptive_field / model.sample_rate,
             look_ahead_ms=1000 * model.look_ahead / model.sample_rate,
             latency_ms=1000 * model.latency_s,
-            block_frames=BLOCK_FRAMES,
-            buffering_ms=1000 * buffering_s(model),
-            stage_perplexity=tuple(round(p, 1) for p in model.perplexity().tolist()),
+            packet_ms=1000 * self.stream_info().frames_per_packet / model.frame_rate,
+            live_packet_ms=1000 * LIVE_PACKET_FRAMES / model.frame_rate,
             about=self._about,
         )
-
-    def n_codebooks_for(self, bitrate_kbps: float) -> int:
-        """Stages for a bitrate.
-
-        Raises:
-            ConfigError: for a rate that these weights do not have; it names those that they have.
-        """
-        step, most = self.kbps_per_stage, self.model.n_codebooks
-        return stages_for(bitrate_kbps, step, most, owner="this codec")
 
     # ---- arrays -------------------------------------------------------------------------------
 
@@ -210,33 +187,31 @@ class Codec:
         progress: Progress | None = None,
         **options: Unpack[EncodeOptions],
     ) -> Encoded:
-        """Audio to codes.
+        """Audio to packets.
 
         Args:
             wav: float numpy array or tensor, ``[N]`` or ``[C, N]``, full scale -1 to 1. It is
                 resampled to the model's rate and never normalised; channels do not influence each
                 other.
             sample_rate: of ``wav``, Hz.
-            bitrate_kbps: of each channel, 6 by default.
+            bitrate_kbps: of each channel, any number from 1 to 16, by default 6.
             progress: called with the fraction that is done.
             options: see :class:`~eulerodec.codec.options.EncodeOptions`.
 
         Raises:
             AudioError: samples or a rate that cannot be coded.
-            ConfigError: a bitrate that is not available, another option out of range, or
-                ``entropy_coding`` with weights that have no tables for it.
+            ConfigError: a bitrate or another option out of range.
         """
         rate = audio.check_sample_rate(sample_rate)
         x = checked_samples(wav)
-        encoder, info = self._encoder(len(x), rate, bitrate_kbps, **options)
-        parts = []
+        encoder = self._encoder(len(x), rate, bitrate_kbps, x.shape[1], **options)
+        packets = []
         for end in range(rate, x.shape[1] + rate, rate):
-            parts.append(encoder.push_checked(x[:, end - rate : end]))
+            packets += encoder.push_checked(x[:, end - rate : end])
             if progress is not None:
                 progress(min(end / x.shape[1], 1.0))
-        parts.append(encoder.flush())
-        info = info.with_counts(encoder.n_samples, encoder.n_input_samples)
-        return Encoded(torch.cat(parts, -1), info)
+        packets += encoder.flush()
+        return Encoded(tuple(packets), encoder.info)
 
     def decode(
         self,
@@ -247,7 +222,7 @@ class Codec:
         block_frames: int = BLOCK_FRAMES,
         progress: Progress | None = None,
     ) -> Tensor:
-        """Codes to audio. Nothing is clipped; codes of -1 are concealed.
+        """Packets to audio. Nothing is clipped; packets that are lost are concealed.
 
         Args:
             encoded: what :meth:`encode` gave.
@@ -262,20 +237,17 @@ class Codec:
             input's rate).
 
         Raises:
-            WeightsError: codes made with other weights.
-            BitstreamError: codes that do not fit this model.
+            WeightsError: packets made with other codes.
+            BitstreamError: packets that do not fit this model.
         """
         self._check_encoded(encoded)
         rate = audio.check_sample_rate(encoded.sample_rate if sample_rate is None else sample_rate)
-        n_codebooks, total = encoded.codes.shape[1:]
-        decoder = FileDecoder(
-            self.model, encoded.info, n_codebooks, rate, block_frames, apply_gain=apply_gain
-        )
-        parts = []
-        for start in range(0, total, _FRAMES_AT_ONCE):
-            parts.append(decoder.push(encoded.codes[..., start : start + _FRAMES_AT_ONCE]))
+        decoder = FileDecoder(self.model, encoded.info, rate, block_frames, apply_gain=apply_gain)
+        parts, packets = [], encoded.packets
+        for start in range(0, len(packets), _PACKETS_AT_ONCE):
+            parts.append(decoder.push(packets[start : start + _PACKETS_AT_ONCE]))
             if progress is not None:
-                progress(min((start + _FRAMES_AT_ONCE) / total, 1.0))
+                progress(min((start + _PACKETS_AT_ONCE) / len(packets), 1.0))
         parts.append(decoder.finish(encoded.info, bool(encoded.damage)))
         return torch.cat(parts, 1)
 
@@ -287,7 +259,7 @@ class Codec:
         bitrate_kbps: float | None = None,
         **options: Unpack[EncodeOptions],
     ) -> list[Encoded]:
-        """Many recordings of any lengths and channels, several at a time through the network.
+        """Many recordings of any lengths and channels.
 
         Args:
             wavs: recordings as for :meth:`encode`, all at ``sample_rate`` (Hz).
@@ -300,24 +272,12 @@ class Codec:
             AudioError, ConfigError: as for :meth:`encode`; an AudioError names the recording.
         """
         rate = audio.check_sample_rate(sample_rate)
-        recordings = []
+        found = []
         for i, wav in enumerate(wavs):
             try:
-                recordings.append(checked_samples(wav))
+                found.append(self.encode(wav, rate, bitrate_kbps=bitrate_kbps, **options))
             except AudioError as error:
                 raise AudioError(f"recording {i}: {error}") from error
-
-        def encoder_for(n_rows: int) -> StreamEncoder:
-            return self._encoder(n_rows, self.sample_rate, bitrate_kbps, **options)[0]
-
-        _, like = self._encoder(1, rate, bitrate_kbps, **options)
-        size = options.get("frames_per_packet", 0)
-        found = []
-        codes = encode_rows(recordings, rate, self.sample_rate, encoder_for)
-        for x, own in zip(recordings, codes, strict=True):
-            n_samples = audio.resampled_length(x.shape[1], rate, self.sample_rate)
-            info = like.replace(n_channels=len(x), frames_per_packet=size)
-            found.append(Encoded(own, info.with_counts(n_samples, x.shape[1])))
         return found
 
     def decode_batch(
@@ -344,18 +304,17 @@ class Codec:
         if sample_rate is not None:
             sample_rate = audio.check_sample_rate(sample_rate)
         sounds: list[Tensor] = [torch.empty(0)] * len(items)
-        together: dict[int, list[int]] = {}
+        together = []
         for i, item in enumerate(items):
             self._check_encoded(item)
-            if item.info.segments or item.damage or bool((item.codes < 0).any()):
+            if item.info.segments or item.damage or any(packet.lost for packet in item.packets):
                 sounds[i] = self.decode(item, sample_rate, block_frames=block_frames)
             else:
-                together.setdefault(item.n_codebooks, []).append(i)
-        for group in together.values():
-            members = [items[i] for i in group]
-            decoded = decode_rows(self.model, members, sample_rate, block_frames)
-            for i, sound in zip(group, decoded, strict=True):
-                sounds[i] = sound
+                together.append(i)
+        members = [items[i] for i in together]
+        decoded = decode_rows(self.model, members, sample_rate, block_frames)
+        for i, sound in zip(together, decoded, strict=True):
+            sounds[i] = sound
         return sounds
 
     # ---- bytes and files ----------------------------------------------------------------------
@@ -400,7 +359,7 @@ class Codec:
         """An audio file to an ``.eul`` file, block by block: memory does not grow with its length.
 
         WAV in a pipe is coded as it arrives. A pipe that does not say its length is live: smaller
-        blocks and packets are taken, and a target that is a path is called ``target.part`` until
+        packets are taken, and a target that is a path is called ``target.part`` until
         the end, and stays if the stream is cut off.
 
         Args:
@@ -424,12 +383,9 @@ class Codec:
             options["metadata"] = with_tags(options.get("metadata"), reader.tags)
             if reader.n_samples is None:
                 options.setdefault("frames_per_packet", LIVE_PACKET_FRAMES)
-                options.setdefault("block_frames", LIVE_BLOCK_FRAMES)
-            options.setdefault("block_frames", file_block_frames(channels))
-            encoder, info = self._encoder(channels, reader.sample_rate, bitrate_kbps, **options)
-            return encode_to(
-                target, reader, encoder, info, make_folder=make_folder, progress=progress
-            )
+            n_samples, rate = reader.n_samples, reader.sample_rate
+            encoder = self._encoder(channels, rate, bitrate_kbps, n_samples, **options)
+            return encode_to(target, reader, encoder, make_folder=make_folder, progress=progress)
 
     def decode_file(
         self,
@@ -452,15 +408,15 @@ class Codec:
 
         Args:
             source, target: as for :meth:`encode_file`.
-            bitrate_kbps: decode only the stages of this rate, or
-            n_codebooks: so many stages; all by default.
+            bitrate_kbps: decode what a file of this lower rate would hold.
+            n_codebooks: of the constant coding: decode only so many codes of each frame.
             start_s, stop_s: only the samples nearest to these seconds; start and end by default.
                 Only what they need of the file is read; a pipe is read as a whole.
             sample_rate: of the audio, Hz; that of the input by default.
             recover: decode what is sound of a damaged file; with an AudioWarning for what is not.
             apply_gain: multiply the audio by the gain in the header.
             subtype: ``"PCM_16"``, clipped to full scale, or ``"FLOAT"``.
-            block_frames: frames computed together, by default 32 for pipes and 128 for files.
+            block_frames: frames computed together, by default 24 for pipes and 128 for files.
             make_folder, progress: as for :meth:`encode_file`.
 
         Raises:
@@ -469,8 +425,6 @@ class Codec:
             ConfigError: a bitrate that it does not have, or another option out of range.
             OSError: ``target`` cannot be written; there is then none, or the one from before.
         """
-        if bitrate_kbps is not None:
-            self.n_codebooks_for(bitrate_kbps)
         if sample_rate is not None:
             sample_rate = audio.check_sample_rate(sample_rate)
         part = start_s is not None or stop_s is not None
@@ -478,17 +432,15 @@ class Codec:
             live = not file.seekable()
             reader = EulReader(file, recover=recover)
             self.check_stream(reader.info)
-            reader.n_codebooks = read_stages(reader.info, bitrate_kbps, n_codebooks)
             info, packets = open_range(reader, start_s, stop_s)
+            info, packets = lowered(info, packets, bitrate_kbps, n_codebooks)
             rate = sample_rate or info.input_sample_rate
             if block_frames is None:
                 block_frames = LIVE_BLOCK_FRAMES if live else file_block_frames(info.n_channels)
-            decoder = FileDecoder(
-                self.model, info, reader.n_codebooks, rate, block_frames, apply_gain=apply_gain
-            )
+            decoder = FileDecoder(self.model, info, rate, block_frames, apply_gain=apply_gain)
             return decode_to(
                 input_name(source), target, reader, info, packets, decoder, rate,
-                recover=recover, subtype=subtype,
+                whole=not part, recover=recover, subtype=subtype,
                 make_folder=make_folder, progress=progress,
             )  # fmt: skip
 
@@ -498,123 +450,116 @@ class Codec:
         self,
         *,
         bitrate_kbps: float | None = None,
-        n_codebooks: int | None = None,
         n_channels: int = 1,
         sample_rate: int | None = None,
-        beam: int = DEFAULT_BEAM,
-        block_frames: int = BLOCK_FRAMES,
+        **options: Unpack[EncodeOptions],
     ) -> StreamEncoder:
         """An encoder for chunks of audio, see :class:`StreamEncoder`; errors as :meth:`encode`.
 
-        ``sample_rate`` of the chunks in Hz, the model's by default. :meth:`stream_info` makes the
-        header for its codes.
+        Args:
+            bitrate_kbps: of each channel, 6 by default.
+            n_channels: of the chunks.
+            sample_rate: of the chunks, Hz; the model's by default.
+            options: as for :meth:`encode`; packets have 24 frames by default.
         """
-        return StreamEncoder(
-            self.model,
-            self._stages(bitrate_kbps, n_codebooks),
-            n_channels=n_channels,
-            sample_rate=sample_rate,
-            beam=beam,
-            block_frames=block_frames,
+        options.setdefault("frames_per_packet", LIVE_PACKET_FRAMES)
+        return self._encoder(
+            n_channels, sample_rate or self.sample_rate, bitrate_kbps, None, **options
         )
 
     def streaming_decoder(
+        self,
+        info: StreamInfo,
+        *,
+        sample_rate: int | None = None,
+        block_frames: int = LIVE_BLOCK_FRAMES,
+    ) -> StreamDecoder:
+        """A decoder for packets as they come, see :class:`StreamDecoder`.
+
+        Args:
+            info: the encoder's, or the header of a file.
+            sample_rate: of the audio, Hz; that of the input by default.
+            block_frames: frames that are computed together.
+
+        Raises:
+            WeightsError, BitstreamError: as for :meth:`decode`.
+        """
+        self.check_stream(info)
+        return StreamDecoder(self.model, info, sample_rate=sample_rate, block_frames=block_frames)
+
+    def stream_info(
         self,
         *,
         bitrate_kbps: float | None = None,
         n_codebooks: int | None = None,
         n_channels: int = 1,
         sample_rate: int | None = None,
-        block_frames: int = BLOCK_FRAMES,
-    ) -> StreamDecoder:
-        """A decoder for codes as they come, see :class:`StreamDecoder`.
-
-        ``sample_rate`` of the audio in Hz, the model's by default.
-        """
-        return StreamDecoder(
-            self.model,
-            self._stages(bitrate_kbps, n_codebooks),
-            n_channels=n_channels,
-            sample_rate=sample_rate,
-            block_frames=block_frames,
-        )
-
-    def stream_info(
-        self,
-        n_codebooks: int,
-        *,
-        n_channels: int = 1,
-        sample_rate: int | None = None,
         frames_per_packet: int = 0,
-        entropy_coding: bool = False,
         metadata: Metadata | None = None,
     ) -> StreamInfo:
-        """The header of a file with codes of this codec, its sample counts left open.
+        """The header of a file of this codec, its sample counts left open.
 
         Args:
-            n_codebooks: stages of the codes.
+            bitrate_kbps: of each channel, 1 to 16, 6 by default.
+            n_codebooks: in place of a bitrate: so many codes for every frame.
             n_channels: channels of the audio.
             sample_rate: of the input, Hz; the model's by default.
-            frames_per_packet: 0 takes the format's default.
-            entropy_coding: packets are entropy coded.
+            frames_per_packet: 1 to 255; 0 takes the format's default.
             metadata: title, comment and gain.
 
         Raises:
-            ConfigError: ``entropy_coding`` with weights that have no tables for it.
+            ConfigError: an argument out of range.
         """
-        if entropy_coding and self.entropy_tables is None:
-            raise ConfigError(
-                f"the weights {self.name!r} have no tables for entropy coding:"
-                " `eulerodec entropy-tables` makes them"
-            )
+        if n_codebooks is not None:
+            if bitrate_kbps is not None:
+                raise ConfigError("bitrate_kbps and n_codebooks say the same: give one of them")
+            n_codebooks = whole("n_codebooks", n_codebooks, 1, self.model.coder.max_codebooks)
+        else:
+            bitrate_kbps = _bitrate(DEFAULT_BITRATE_KBPS if bitrate_kbps is None else bitrate_kbps)
         info = StreamInfo(
             model_id=self.name,
-            weights_hash=bytes.fromhex(self.weights_sha256)[:8],
-            input_sample_rate=sample_rate or self.sample_rate,
+            weights_hash=self.model.book.hash,
+            input_sample_rate=audio.check_sample_rate(sample_rate or self.sample_rate),
+            bitrate_kbps=bitrate_kbps,
             n_codebooks=n_codebooks,
-            n_channels=n_channels,
+            codebook_bits=None if n_codebooks is None else self._code_bits,
+            n_channels=whole("n_channels", n_channels, 1, MAX_CHANNELS),
             sample_rate=self.sample_rate,
             hop_length=self.model.hop_length,
-            codebook_bits=self._code_bits,
-            frames_per_packet=whole("frames_per_packet", frames_per_packet, 0, 0xFFFF),
-            entropy_tables=self.entropy_tables.hash
-            if entropy_coding and self.entropy_tables
-            else None,
+            frames_per_packet=whole("frames_per_packet", frames_per_packet, 0, 0xFF),
         )
         # A sample needs its own spectrum frame and the next one. Files say what the decoder sees
         # if it is more than a reader takes for granted.
         decoder = self.model.decoder
         needed = decoder.look_back + 1, decoder.look_ahead + 2
         if needed[0] > info.context[0] or needed[1] > info.context[1]:
-            info = info.with_context(*needed)
-        return info if metadata is None else info.with_metadata(metadata)
+            info = info.replace(context=(max(64, needed[0]), max(32, needed[1])))
+        return info if metadata is None else info.replace(metadata=metadata)
 
     def check_stream(self, info: StreamInfo) -> None:
         """Check that a file can be decoded with these weights.
 
         Raises:
-            WeightsError: other weights made it.
+            WeightsError: it was made with other codes.
             BitstreamError: it contradicts these weights.
         """
-        own, other, model = self.weights_sha256[:16], info.weights_hash.hex(), self.model
+        own, other, model = self.model.book.hash.hex(), info.weights_hash.hex(), self.model
         if own != other:
             raise WeightsError(
-                f"made with the weights {info.model_id!r} {other},"
-                f" but {self.name!r} {own} is loaded: decode with those weights"
+                f"made with the codes {other} of {info.model_id!r}, but those of {self.name!r} are"
+                f" {own}: decode with weights that have these codes"
             )
-        fits = (info.sample_rate, info.hop_length) == (model.sample_rate, model.hop_length)
-        if not fits or info.n_codebooks > model.n_codebooks:
+        if (info.sample_rate, info.hop_length) != (model.sample_rate, model.hop_length):
             raise BitstreamError(
-                f"codes of {info.sample_rate} Hz, {info.hop_length} samples a frame, and"
-                f" {info.n_codebooks} stages do not fit these weights: {model.sample_rate} Hz,"
-                f" {model.hop_length} samples, up to {model.n_codebooks} stages"
+                f"codes of {info.sample_rate} Hz and {info.hop_length} samples a frame do not fit"
+                f" these weights: {model.sample_rate} Hz, {model.hop_length} samples"
             )
 
     def _check_encoded(self, encoded: object) -> None:
         if not isinstance(encoded, Encoded):
             raise ConfigError(
                 f"decode takes an Encoded, not {type(encoded).__name__}: codes alone need a header,"
-                " Encoded(codes, codec.stream_info(n_codebooks))"
+                " Encoded.from_codes(codes, codec.stream_info(n_codebooks=K))"
             )
         self.check_stream(encoded.info)
 
@@ -623,46 +568,41 @@ class Codec:
         n_channels: int,
         sample_rate: int,
         bitrate_kbps: float | None,
+        n_input_samples: int | None,
         *,
         n_codebooks: int | None = None,
         beam: int = DEFAULT_BEAM,
-        block_frames: int = BLOCK_FRAMES,
         frames_per_packet: int = 0,
-        entropy_coding: bool = False,
+        carry: bool = True,
         metadata: Metadata | None = None,
-    ) -> tuple[StreamEncoder, StreamInfo]:
-        """An encoder, and the header for its codes with the sample counts left open."""
-        stages = self._stages(bitrate_kbps, n_codebooks)
-        encoder = StreamEncoder(
-            self.model,
-            stages,
-            n_channels=n_channels,
-            sample_rate=sample_rate,
-            beam=beam,
-            block_frames=block_frames,
-        )
+    ) -> StreamEncoder:
+        """An encoder of so many samples; None: of an unknown number."""
         info = self.stream_info(
-            stages,
+            bitrate_kbps=bitrate_kbps,
+            n_codebooks=n_codebooks,
             n_channels=n_channels,
             sample_rate=sample_rate,
             frames_per_packet=frames_per_packet,
-            entropy_coding=entropy_coding,
             metadata=metadata,
         )
-        return encoder, info
+        if n_input_samples is not None:
+            n_samples = audio.resampled_length(n_input_samples, sample_rate, self.sample_rate)
+            info = info.with_counts(n_samples, n_input_samples)
+        return StreamEncoder(self.model, info, beam=beam, carry=carry)
 
     @property
     def _code_bits(self) -> int:
-        return (self.model.codebook_size - 1).bit_length()
+        return self.model.book.tables.codebook_bits
 
-    def _stages(self, bitrate_kbps: float | None, n_codebooks: int | None) -> int:
-        if n_codebooks is None:
-            return self.n_codebooks_for(
-                DEFAULT_BITRATE_KBPS if bitrate_kbps is None else bitrate_kbps
-            )
-        if bitrate_kbps is not None:
-            raise ConfigError("bitrate_kbps and n_codebooks say the same: give one of them")
-        return whole("n_codebooks", n_codebooks, 1, self.model.n_codebooks)
+
+def _bitrate(kbps: object) -> float:
+    number = float(kbps) if isinstance(kbps, Real) and not isinstance(kbps, bool) else math.nan
+    if not MIN_BITRATE_KBPS <= number <= MAX_BITRATE_KBPS:
+        raise ConfigError(
+            f"bitrate {kbps} kbps is not available: any number from {MIN_BITRATE_KBPS} to"
+            f" {MAX_BITRATE_KBPS} is"
+        )
+    return number
 
 
 def _device(name: str | torch.device) -> torch.device:

@@ -1,72 +1,46 @@
 """Many recordings at once: one run of the network for several of them, of any lengths.
 
 Recordings of similar length go through the network together, each channel as an item of its batch
-that ends where it ends, so the codes are those of one recording alone (but for near ties of two
-codes, which rounding may decide otherwise in a batch of another size).
+that ends where it ends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import audio
 from ..model import EuleroDec
 from .encoded import Encoded
+from .frames import PacketFrames
 from .segments import decodable, output_length
-from .streaming import StreamDecoder, StreamEncoder
+from .streaming import StreamDecoder
 
-__all__ = ["decode_rows", "encode_rows"]
+__all__ = ["decode_rows"]
 
 MAX_ROWS = 32  # channels that go through the network together
-
-Array = NDArray[np.float32]
-
-
-def encode_rows(
-    recordings: Sequence[Array],
-    sample_rate: int,
-    model_rate: int,
-    encoder_for: Callable[[int], StreamEncoder],
-) -> list[Tensor]:
-    """Checked recordings ``[C_i, N_i]`` -> their codes ``[C_i, K, T_i]``.
-
-    Args:
-        sample_rate, model_rate: of the recordings and of the model, Hz.
-        encoder_for: makes the encoder for so many channels at the model's rate.
-    """
-    codes: list[Tensor] = [torch.empty(0)] * len(recordings)
-    for group in _groups([x.shape for x in recordings]):
-        rows = []
-        for i in group:
-            resampler = audio.Resampler(sample_rate, model_rate, len(recordings[i]))
-            x = recordings[i]
-            n = audio.resampled_length(x.shape[1], sample_rate, model_rate)
-            rows += list(np.concatenate([resampler.push(x), resampler.flush(n)], 1)[:, :n])
-        coded = iter(encoder_for(len(rows)).encode_batch(rows))
-        for i in group:
-            codes[i] = torch.stack([next(coded) for _ in recordings[i]])
-    return codes
 
 
 def decode_rows(
     model: EuleroDec, items: Sequence[Encoded], sample_rate: int | None, block_frames: int
 ) -> list[Tensor]:
-    """Recordings with the same number of stages, whole and without loss -> audio ``[C_i, N_i]``."""
+    """Recordings without loss, of one piece each -> audio ``[C_i, N_i]``."""
     sounds: list[Tensor] = [torch.empty(0)] * len(items)
-    for group in _groups([(x.n_channels, x.codes.shape[-1]) for x in items]):
+    for group in _groups([(x.n_channels, x.n_frames) for x in items]):
         rows, lengths = [], []
         for i in group:
-            n_samples, _ = decodable(model, items[i].info, items[i].codes.shape[-1], False)
-            most = model.n_frames(n_samples)
-            rows += list(items[i].codes[..., :most])
-            lengths += [n_samples] * items[i].n_channels
+            item = items[i]
+            n_samples, _ = decodable(model, item.info, item.n_frames, False)
+            read = PacketFrames(model, item.info)
+            frames = torch.cat([read.lost(0), *map(read, item.packets)], -1)
+            rows += list(frames[..., : model.n_frames(n_samples)])
+            lengths += [n_samples] * item.n_channels
+        like = items[group[0]].info.replace(n_channels=len(rows))
         decoder = StreamDecoder(
-            model, items[group[0]].n_codebooks, n_channels=len(rows), block_frames=block_frames
+            model, like, sample_rate=model.sample_rate, block_frames=block_frames
         )
         decoded = iter(decoder.decode_batch(rows, lengths))
         for i in group:

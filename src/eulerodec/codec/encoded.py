@@ -338,4 +338,6 @@ def open_range(
         return reader.info, reader.packets()
     rate = reader.info.input_sample_rate
     info, ranges = plan_range(reader, *audio.sample_range(start_s or 0, stop_s, rate))
-    return info, (packet for first, last in ranges for packet in reader.packets_between(first, last))
+    return info, (
+        packet for first, last in ranges for packet in reader.packets_between(first, last)
+    )

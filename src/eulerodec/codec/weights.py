@@ -1,16 +1,18 @@
-"""Weights on disk: a directory with ``config.json`` and ``model.safetensors``.
+"""Weights on disk: a directory with ``config.json``, ``model.safetensors``, ``codes.safetensors``.
 
 ``config.json`` holds the fields of :class:`~eulerodec.model.ModelConfig` and
 
-- ``format``: 1, the version of this layout;
+- ``format``: 2, the version of this layout;
 - ``name``: the name of the weights;
 - ``weights_sha256`` (optional): checked against the file when present;
+- ``codes`` (optional): a name of bundled weights, whose ``codes.safetensors`` is meant;
 - ``about`` (optional): free JSON about training, data and licence, shown by ``eulerodec info``.
 
 Nothing here can run code: JSON and safetensors only, and nothing is allocated by what a file
 claims: the network is first built without memory, and the real one only once every tensor of the
-file has its shape. The identity of weights is the sha256 of
-``model.safetensors``; compressed files carry its first 8 bytes.
+file has its shape. ``model.safetensors`` is the network, its sha256 the identity of the weights.
+``codes.safetensors`` is what the bits of a file mean (:class:`~eulerodec.quantize.CodeBook`);
+``.eul`` files carry its hash alone, so a decoder that was trained on still reads them.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..model import EuleroDec
+    from ..quantize import CodeBook
 
 __all__ = [
     "DEFAULT_WEIGHTS",
@@ -37,6 +41,7 @@ __all__ = [
     "build_network",
     "bundled_names",
     "find_weights",
+    "load_codes",
     "load_tensors",
     "load_weights",
     "save_weights",
@@ -44,14 +49,16 @@ __all__ = [
 ]
 
 DEFAULT_WEIGHTS = "eulerodec-24khz"
-WEIGHTS_FORMAT = 1
+WEIGHTS_FORMAT = 2
 CONFIG_FILE = "config.json"
 TENSOR_FILE = "model.safetensors"
+CODES_FILE = "codes.safetensors"
 CARD_FILE = "README.md"
 
 _BUNDLED = Path(__file__).parents[1] / "weights"
 _MAX_CONFIG_BYTES = 1 << 20
 _MAX_TENSOR_BYTES = 1 << 32
+_MAX_CODES_BYTES = 1 << 28
 _DTYPES = {  # names in safetensors files
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
     "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8",
@@ -110,7 +117,7 @@ def load_weights(name_or_dir: PathLike = DEFAULT_WEIGHTS, build: Build | None = 
 
     Args:
         name_or_dir: the name of bundled weights, or a directory.
-        build: makes the network from the settings in config.json; :func:`build_network` by default.
+        build: makes the network from the settings in config.json; the codec's own by default.
 
     Returns:
         The network and what is known of it.
@@ -121,7 +128,6 @@ def load_weights(name_or_dir: PathLike = DEFAULT_WEIGHTS, build: Build | None = 
     """
     import torch
 
-    build = build or build_network
     directory = find_weights(name_or_dir)
     config_file = directory / CONFIG_FILE
     fields = _read_config(config_file)
@@ -130,6 +136,8 @@ def load_weights(name_or_dir: PathLike = DEFAULT_WEIGHTS, build: Build | None = 
         raise WeightsError(f"{config_file}: the name must be text, not {name!r:.40}")
     stated = fields.pop("weights_sha256", None)
     about = fields.pop("about", {})
+    if build is None:
+        build = partial(_build, book=_codes_of(directory, fields.pop("codes", None)))
     tensor_file = directory / TENSOR_FILE
     data = _read(tensor_file, _MAX_TENSOR_BYTES)
     sha256 = hashlib.sha256(data).hexdigest()
@@ -156,18 +164,60 @@ def load_weights(name_or_dir: PathLike = DEFAULT_WEIGHTS, build: Build | None = 
     return Pretrained(model.eval(), name, sha256, about, card, dtypes)
 
 
+def load_codes(name_or_dir: PathLike) -> CodeBook:
+    """What the codes of weights stand for.
+
+    Raises:
+        WeightsError: naming the file, for one that is missing or damaged.
+    """
+    directory = find_weights(name_or_dir)
+    if (directory / CODES_FILE).exists():
+        return _read_codes(directory / CODES_FILE)
+    return _codes_of(directory, _read_config(directory / CONFIG_FILE).get("codes"))
+
+
+def _codes_of(directory: Path, name: object) -> CodeBook:
+    """The codes in a directory, or if it says so those of bundled weights."""
+    if name is None:
+        return _read_codes(directory / CODES_FILE)
+    if name not in bundled_names():
+        known = ", ".join(bundled_names())
+        raise WeightsError(f"{directory / CONFIG_FILE}: codes = {name!r:.40} is not one of {known}")
+    return _read_codes(_BUNDLED / str(name) / CODES_FILE)
+
+
+def _read_codes(path: Path) -> CodeBook:
+    from ..quantize import CodeBook
+
+    data = _read(path, _MAX_CODES_BYTES)
+    try:
+        return CodeBook.from_bytes(data)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
+
+
 def build_network(settings: dict[str, Any]) -> EuleroDec:
-    """The codec's network from the fields of a :class:`~eulerodec.model.ModelConfig`.
+    """The codec's network from the fields of a :class:`~eulerodec.model.ModelConfig`, and
+    ``codes``: the name or directory of the weights whose codes it works with.
 
     Raises:
         ConfigError: an unknown setting, a wrong type or value, or settings that are possible one
             by one and make no network together.
+        WeightsError: no such codes.
     """
+    settings = dict(settings)
+    codes = settings.pop("codes", DEFAULT_WEIGHTS)
+    if not isinstance(codes, str):
+        raise ConfigError(f"codes = {codes!r:.40} must be a name or a directory of weights")
+    return _build(settings, load_codes(codes))
+
+
+def _build(settings: dict[str, Any], book: CodeBook) -> EuleroDec:
     from ..model import EuleroDec, ModelConfig
 
     config = ModelConfig.from_dict(settings)
     try:
-        return EuleroDec(config)
+        return EuleroDec(config, book)
     except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
         if isinstance(error, ConfigError):
             raise
@@ -220,6 +270,8 @@ def save_weights(
     head: dict[str, Any] = {"format": WEIGHTS_FORMAT, "name": name, "weights_sha256": sha256}
     fields = head | model.config.to_dict() | ({"about": about} if about else {})
     write_bytes(directory / TENSOR_FILE, data)
+    if (book := getattr(model, "book", None)) is not None:
+        write_bytes(directory / CODES_FILE, book.to_bytes())
     text = json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
     write_bytes(directory / CONFIG_FILE, text.encode())
     if card:

@@ -89,9 +89,7 @@ class PacketCoder:
                     raise
                 spare *= 1.1
 
-    def _start(
-        self, z: Tensor, bands: Tensor
-    ) -> tuple[PacketCodes, np.ndarray, Layout, Tensor]:
+    def _start(self, z: Tensor, bands: Tensor) -> tuple[PacketCodes, np.ndarray, Layout, Tensor]:
         """Codes with their base energies, what these leave, what follows from them, and the
         latents at unit power ``[C, T, D]``."""
         n_channels, _, n_frames = z.shape
@@ -180,9 +178,7 @@ class PacketCoder:
     @property
     def max_codebooks(self) -> int:
         """Most rows of the constant coding."""
-        return self.tables.n_latents + min(
-            len(_ENERGY_ROWS), self.tables.n_energies // self._size
-        )
+        return self.tables.n_latents + min(len(_ENERGY_ROWS), self.tables.n_energies // self._size)
 
     @property
     def _size(self) -> int:

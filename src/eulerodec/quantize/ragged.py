@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .search import DEFAULT_BEAM, SearchTables, beam_search, search_tables
-
 from ..bitstream.code_tables import ABSENT
+from .search import DEFAULT_BEAM, SearchTables, beam_search, search_tables
 
 __all__ = ["ragged_decode", "ragged_search"]
 
