@@ -2,7 +2,7 @@
 
 Frames have as many codes as they are worth. A packet writes its codes range coded, the most
 important first, plane after plane; what its bytes no longer tell is absent. The page
-docs/bitstream.md specifies it, and `eulerodec.bitstream` reads and writes it; the codec itself is here.
+docs/bitstream.md specifies it, `eulerodec.bitstream` reads and writes it, and the codec is here.
 
     energies.py      band energies of blocks of frames <-> codes
     allocation.py    how deep to search for the codes that a packet will hold
