@@ -6,7 +6,7 @@ from helpers.code_tables import Draw
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from eulerodec.bitstream.range_coder import RangeDecoder, RangeEncoder, starts_of
+from eulerodec.bitstream.range_coder import RangeDecoder, RangeEncoder, Starts
 
 constriction = pytest.importorskip("constriction")
 Categorical = constriction.stream.model.Categorical
@@ -27,12 +27,12 @@ def draw(seed, n_symbols):
 
 def write(symbols, counts, n_bytes=NEVER):
     encoder = RangeEncoder()
-    is_settled = encoder.write(symbols, [starts_of(table) for table in counts], n_bytes)
+    is_settled = encoder.write(symbols, [Starts.of(table) for table in counts], n_bytes)
     return encoder.settled(n_bytes) if is_settled else encoder.finish()
 
 
 def read(payload, counts):
-    return RangeDecoder(payload).read([starts_of(table) for table in counts])
+    return RangeDecoder(payload).read([Starts.of(table) for table in counts])
 
 
 def models(counts):

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .code_tables import ABSENT, LEVEL_STEP, TOTAL, CodeTables
-from .range_coder import RangeDecoder, RangeEncoder, Starts, starts_of
+from .range_coder import RangeDecoder, RangeEncoder, Starts
 
 __all__ = ["CodesEndError", "Layout", "PacketCodes", "PayloadCoder"]
 
@@ -237,7 +237,7 @@ class _AllStarts(dict[int, Starts]):
         self._energies, self._latents = tables.energy_counts, tables.latent_counts
         self._n_contexts, self._n_classes = self._energies.shape[1], self._latents.shape[1]
         self._n_energies = self._energies.shape[0] * self._n_contexts
-        self[LEVEL] = starts_of(np.full(256, TOTAL // 256 - 1))
+        self[LEVEL] = Starts.of(np.full(256, TOTAL // 256 - 1))
 
     def energy_keys(self, stage: Any, context: Any) -> Any:
         return stage * self._n_contexts + context
@@ -250,5 +250,5 @@ class _AllStarts(dict[int, Starts]):
             counts = self._energies[divmod(key, self._n_contexts)]
         else:
             counts = self._latents[divmod(key - self._n_energies, self._n_classes)]
-        self[key] = found = starts_of(counts)
+        self[key] = found = Starts.of(counts)
         return found
