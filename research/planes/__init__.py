@@ -2,11 +2,8 @@
 
 Frames have as many codes as they are worth. A packet writes its codes range coded, the most
 important first, plane after plane; what its bytes no longer tell is absent. The page
-docs/research/planes_format.md specifies it. Nothing in `eulerodec` uses it yet.
+docs/bitstream.md specifies it, `eulerodec.bitstream` reads and writes it, and the codec is here.
 
-    container/       headers, packets, exact budgets, lower rates, cuts, damage; knows no codes
-    code_tables.py   the integers of a model that give a packet's order and frequencies
-    payload.py       PacketCodes <-> the bytes of a packet, by constriction's range coder
     energies.py      band energies of blocks of frames <-> codes
     allocation.py    how deep to search for the codes that a packet will hold
     ragged.py        residual search with a depth of its own for each frame
@@ -18,9 +15,9 @@ docs/research/planes_format.md specifies it. Nothing in `eulerodec` uses it yet.
     codec.py         recordings to packets of an exact rate, and back
     fitted/          tables, codebooks and decoder that were made so; `python -m research.planes`
 
-Each imports from those above it only; the container needs numpy alone.
+Each imports from those above it only.
 
-    control = RateControl(info)                          # research.planes.container
+    control = RateControl(info)                          # eulerodec.bitstream
     coder = PacketCoder(tables, codebooks)
     payload = coder.encode(z, bands, control.budget(n_frames))
     control.spend(n_frames, len(payload))

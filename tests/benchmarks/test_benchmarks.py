@@ -2,18 +2,14 @@
 
 import importlib.util
 import json
-import re
-import shutil
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from helpers.cli import put
 from torch import nn
 
 from eulerodec import EuleroDec, ModelConfig
-from eulerodec.cli import main
 
 FILE = Path(__file__).parents[2] / "benchmarks" / "speed.py"
 TINY = ["--tiny", "--seconds", "0.3", "--runs", "1"]
@@ -124,32 +120,3 @@ def test_steps_alternate_and_the_first_run_does_not_count(speed):
 def test_wrong_weights_are_one_line(speed, capsys):
     assert speed.main(["--weights", "gone"]) == 1
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
-
-
-def test_entropy_benchmark(weights, tmp_path, capsys):
-    """Sizes of its tables are those of files that the command line makes."""
-    own, data = tmp_path / "tiny", tmp_path / "data"
-    shutil.copytree(weights, own)
-    for name in ("one", "two"):
-        put(str(data / name / "clip.wav"), 24_000 * 15)
-    argv = ["entropy-tables", str(own), "--data", str(data), "--steps", "5"]
-    assert main(argv) == 0
-    file = FILE.with_name("entropy.py")
-    spec = importlib.util.spec_from_file_location("entropy_benchmark", file)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["entropy_benchmark"] = module
-    spec.loader.exec_module(module)
-    out = tmp_path / "entropy.md"
-    assert module.main(["--data", str(data), "--weights", str(own), "--out", str(out)]) == 0
-    text = out.read_text()
-    sizes = []
-    for options in ([], ["--entropy"]):
-        argv = ["encode", str(data / "one" / "clip.wav"), "-o", str(tmp_path / "a.eul")]
-        assert main([*argv, "--bitrate", "12", "--weights", str(own), *options]) == 0
-        sizes.append((tmp_path / "a.eul").stat().st_size)
-    saved = f"{100 * (1 - sizes[1] / sizes[0]):.1f} %"
-    (row,) = [line for line in text.splitlines() if line.startswith("| one |")]
-    assert row.endswith(f"| {sizes[1] * 8e-3 / 15:.2f} | {saved} | {saved} |")
-    assert len([line for line in text.splitlines() if re.match(r"\| \d+ \| 11 \|", line)]) == 12
-    assert module.main(["--data", str(data), "--weights", str(weights)]) == 1
-    assert "have no tables" in capsys.readouterr().err

@@ -76,6 +76,9 @@ def test_a_lower_rate_keeps_the_first_codebooks(keep, live, bits):
     sink = io.BytesIO()
     kbps = 24 * bits / 264 * keep
     info = lower_rate(io.BytesIO(data), sink, kbps + 0.05)
+    by_number = io.BytesIO()
+    assert lower_rate(io.BytesIO(data), by_number, n_codebooks=keep) == info
+    assert by_number.getvalue() == sink.getvalue()
     lower = read(sink.getvalue())
     assert info == lower.info == read(data).info.replace(n_codebooks=keep)
     got = read_codes(lower)

@@ -199,6 +199,15 @@ def test_a_bitrate_that_makes_no_sense(kbps):
         lower(write_stream(make_info(), []), kbps)
 
 
+def test_either_a_bitrate_or_codebooks():
+    data = write_stream(make_info(), [])
+    for wrong in ({}, {"bitrate_kbps": 3.0, "n_codebooks": 2}):
+        with pytest.raises(BitstreamError, match="one of bitrate_kbps and n_codebooks"):
+            lower(data, **wrong)
+    with pytest.raises(BitstreamError, match="holds planes, not a constant number"):
+        lower(data, n_codebooks=2)
+
+
 def test_a_damaged_file_is_not_cut():
     data = write_stream(make_info(), make_payloads(make_info(), 9))
     with pytest.raises(BitstreamError, match="cut short"):

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 from helpers.cli import fails, flip, run, second_packet
+from helpers.streams import concat, encode_planes, lower, make_constant, make_info, split
+from helpers.streams import cut as expected_cut
 
-from eulerodec.bitstream import Metadata, StreamInfo, concat_files, cut_file, dumps, loads
+from eulerodec.bitstream import Metadata, dumps, read
 from eulerodec.cli import main
 
 pytestmark = pytest.mark.usefixtures("here")
 
 
-def stream(n_frames: int = 600, stages: int = 6, seed: int = 0, **changes: object) -> bytes:
-    fields = {"model_id": "m", "weights_hash": bytes(8), "input_sample_rate": 48_000}
-    info = StreamInfo(**{**fields, "n_codebooks": stages, **changes})
-    return dumps(info, np.random.default_rng(seed).integers(0, 2048, (1, stages, n_frames)))
-
-
-def expected_cut(data: bytes, start: int, stop: int | None) -> bytes:
-    sink = io.BytesIO()
-    cut_file(io.BytesIO(data), sink, start, stop)
-    return sink.getvalue()
+def stream(n_frames: int = 600, kbps: float = 6, size: int = 200, **changes: object) -> bytes:
+    """6.6 s in three packets, as full as the bitrate allows."""
+    info = make_info(frames_per_packet=size, bitrate_kbps=kbps, input_sample_rate=48_000, **changes)
+    info = info.with_counts(n_frames * 264, n_frames * 528)
+    return encode_planes(info, [(n, 9000) for n in split(n_frames, size)])[0]
 
 
 @pytest.mark.parametrize(
@@ -50,7 +45,7 @@ def test_cut(capsys, times, start, stop):
     made = Path("b.eul").read_bytes()
     assert made == expected_cut(data, start, stop)
     err = capsys.readouterr().err
-    seconds = loads(made)[0].duration_s
+    seconds = read(made).info.duration_s
     assert f"a.eul -> b.eul  {len(made)} bytes, {seconds:.2f} s" in err
 
 
@@ -63,28 +58,44 @@ def test_pieces_joined(capsys):
     capsys.readouterr()
     assert main(["concat", "x.eul", "y.eul", "-o", "z.eul", "--json"]) == 0
     (facts,) = json.loads(capsys.readouterr().out)["files"]
-    info, _ = loads(Path("z.eul").read_bytes())
-    assert info.n_input_samples == loads(data)[0].n_input_samples == facts["samples"]
-    sink = io.BytesIO()
-    parts = [Path(name).read_bytes() for name in ("x.eul", "y.eul")]
-    concat_files([io.BytesIO(part) for part in parts], sink)
-    assert Path("z.eul").read_bytes() == sink.getvalue()
-    assert facts["bytes"] == len(sink.getvalue())
+    made = Path("z.eul").read_bytes()
+    assert made == concat(*(Path(name).read_bytes() for name in ("x.eul", "y.eul")))
+    assert read(made).info.n_input_samples == read(data).info.n_input_samples == facts["samples"]
+    assert facts["bytes"] == len(made)
 
 
 def test_rate(capsys):
-    data = stream(stages=6)
+    data = stream(kbps=12)
     Path("in/deep").mkdir(parents=True)
     Path("in/deep/a.eul").write_bytes(data)
     Path("in/b.eul").write_bytes(data)
-    assert main(["rate", "in", "-o", "out", "--bitrate", "2"]) == 0
-    low = loads(Path("out/deep/a.eul").read_bytes())
-    assert low[0].n_codebooks == 2 and np.array_equal(low[1], loads(data)[1][:, :2])
-    assert Path("out/b.eul").read_bytes() == Path("out/deep/a.eul").read_bytes()
-    for wrong in ("7", "0", "2.5", "nan", "inf"):
+    assert main(["rate", "in", "-o", "out", "--bitrate", "7.3", "--json"]) == 0
+    (facts, _) = json.loads(capsys.readouterr().out)["files"]
+    low = Path("out/deep/a.eul").read_bytes()
+    assert low == Path("out/b.eul").read_bytes() == lower(data, 7.3)
+    assert facts["bitrate_kbps"] == 7.3 and facts["bytes"] == len(low) <= 7300 / 8 * 6.6 + 64
+    assert main(["rate", "in/b.eul", "-o", "same.eul", "--bitrate", "16"]) == 0
+    assert Path("same.eul").read_bytes() == data
+    capsys.readouterr()
+    for wrong in ("0", "-3", "nan", "inf"):
         argv = ["rate", "in/b.eul", "-o", "c.eul", "--bitrate", wrong]
-        capsys.readouterr()
-        fails(capsys, argv, 2, f"in/b.eul: bitrate {wrong} kbps", "1, 2, 3, 4, 5, 6")
+        fails(capsys, argv, 2, f"--bitrate {wrong} is none")
+    argv = ["rate", "in/b.eul", "-o", "c.eul", "--codebooks", "3"]
+    fails(capsys, argv, 3, "in/b.eul: the file holds planes")
+
+
+def test_rate_of_a_constant_number_of_codebooks(capsys):
+    data = make_constant(n_codebooks=6)[0]
+    Path("a.eul").write_bytes(data)
+    for options in (["--codebooks", "2"], ["--bitrate", "2.9"]):
+        assert main(["rate", "a.eul", "-o", "b.eul", *options]) == 0
+        assert Path("b.eul").read_bytes() == lower(data, n_codebooks=2)
+    capsys.readouterr()
+    argv = ["rate", "a.eul", "-o", "c.eul"]
+    fails(capsys, [*argv, "--codebooks", "7"], 3, "a.eul: the file has 6 codebooks, 7 cannot")
+    fails(capsys, [*argv, "--bitrate", "0.5"], 3, "a.eul: 0.5 kbps is less than one codebook")
+    fails(capsys, argv, 2, "either --bitrate or --codebooks")
+    fails(capsys, [*argv, "--bitrate", "3", "--codebooks", "3"], 2, "either")
 
 
 def test_pipes():
@@ -92,10 +103,10 @@ def test_pipes():
     done = run("cut", "-", "--from", "2", "-o", "-", stdin=data)
     assert done.stdout == expected_cut(data, 96_000, None) and done.returncode == 0
     low = run("rate", "-", "--bitrate", "1", "-o", "-", stdin=data)
-    assert loads(low.stdout)[0].n_codebooks == 1
+    assert low.stdout == lower(data, 1)
     Path("a.eul").write_bytes(data)
     both = run("concat", "a.eul", "-", "-o", "-", stdin=data)
-    assert loads(both.stdout)[0].n_input_samples == 2 * loads(data)[0].n_input_samples
+    assert both.stdout == concat(data, data)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +115,11 @@ def test_pipes():
         (["cut", "a.eul", "-o", "a.eul"], 2, "overwrite the input"),
         (["concat", "b.eul", "a.eul", "-o", "a.eul"], 2, "overwrite the input"),
         (["concat", "-", "-", "-o", "c.eul"], 2, "only once"),
-        (["concat", "a.eul", "low.eul", "-o", "c.eul"], 3, "low.eul does not fit to a.eul: stages"),
+        (
+            ["concat", "a.eul", "two.eul", "-o", "c.eul"],
+            3,
+            "two.eul does not fit to a.eul: channels",
+        ),
         (["concat", "a.eul", "gone.eul", "-o", "c.eul"], 3, "gone.eul: no such file"),
         (["concat", "a.eul", "bad.eul", "-o", "c.eul"], 3, "wrong; `decode --recover` reads"),
         (["concat", "-o", "c.eul"], 2, "Missing argument"),
@@ -127,7 +142,7 @@ def test_wrong_use(capsys, argv, code, words):
     data = stream()
     Path("a.eul").write_bytes(data)
     Path("b.eul").write_bytes(data)
-    Path("low.eul").write_bytes(stream(stages=2))
+    Path("two.eul").write_bytes(stream(n_channels=2))
     Path("bad.eul").write_bytes(flip(data))
     Path("text.eul").write_text("hello world")
     fails(capsys, argv, code, words)
@@ -142,9 +157,9 @@ def test_a_cut_around_damage():
 
 def test_info_shows_metadata_and_parts(capsys):
     data = stream()
-    info, codes = loads(data)
+    file = read(data)
     metadata = Metadata(title="A title", comment="two\nlines", gain_db=-3.5)
-    Path("a.eul").write_bytes(dumps(info.with_metadata(metadata), codes))
+    Path("a.eul").write_bytes(dumps(file.info.replace(metadata=metadata), file.packets))
     assert main(["cut", "a.eul", "--from", "2", "-o", "b.eul"]) == 0
     assert main(["info", "b.eul", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
@@ -154,9 +169,31 @@ def test_info_shows_metadata_and_parts(capsys):
     assert main(["info", "b.eul"]) == 0
     out = capsys.readouterr().out
     assert "title                A title\n" in out and "two\n" + 21 * " " + "lines\n" in out
+
+
+def test_info_of_both_codings(capsys):
+    data = stream(kbps=7.3, n_channels=2)
     Path("plain.eul").write_bytes(data)
+    assert main(["info", "plain.eul", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["measured_kbps"] == pytest.approx(len(data) * 8 / 6600)
+    del facts["measured_kbps"]
+    assert facts == {
+        "file": "plain.eul", "bytes": len(data), "model_id": "test-model",
+        "weights_hash": "0001020304050607", "seconds": 6.6, "seconds_in_header": 6.6,
+        "input_sample_rate": 48_000, "samples": 316_800, "channels": 2, "coding": "planes",
+        "n_codebooks": None, "bitrate_kbps": 7.3, "model_sample_rate": 24_000, "hop_length": 264,
+        "frames": 600, "packets": 3, "frames_per_packet": 200, "parts": 1, "title": "",
+        "comment": "", "gain_db": 0.0, "lost_packets": 0, "lost_seconds": 0, "damage": [],
+    }  # fmt: skip
     assert main(["info", "plain.eul"]) == 0
-    assert "title" not in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "coding               planes\n" in out and "bitrate_kbps         7.3\n" in out
+    assert "n_codebooks" not in out and "title" not in out
+    Path("constant.eul").write_bytes(make_constant(n_codebooks=6)[0])
+    assert main(["info", "constant.eul"]) == 0
+    out = capsys.readouterr().out
+    assert "coding               constant\nn_codebooks          6\nbitrate_kbps         6\n" in out
 
 
 def test_info_says_how_much_is_lost(capsys):
@@ -164,8 +201,8 @@ def test_info_says_how_much_is_lost(capsys):
     Path("bad.eul").write_bytes(flip(data))
     assert main(["info", "bad.eul", "--json"]) == 3
     facts = json.loads(capsys.readouterr().out)
-    assert facts["lost_packets"] == 1 and facts["lost_seconds"] == pytest.approx(256 * 0.011)
+    assert facts["lost_packets"] == 1 and facts["lost_seconds"] == pytest.approx(200 * 0.011)
     Path("cut.eul").write_bytes(data[: second_packet(data) + 9])
     assert main(["info", "cut.eul", "--json"]) == 3
     facts = json.loads(capsys.readouterr().out)
-    assert facts["lost_seconds"] == pytest.approx(6.6 - 256 * 0.011)
+    assert facts["lost_seconds"] == pytest.approx(6.6 - 200 * 0.011)

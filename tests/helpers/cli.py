@@ -64,16 +64,17 @@ def second_packet(data: bytes) -> int:
     """Where the second packet starts, by the written specification of the format."""
     body = struct.unpack(">H", data[5:7])[0]
     first = 7 + body + 4
-    return first + 11 + struct.unpack(">H", data[first + 5 : first + 7])[0]
+    return first + 8 + struct.unpack(">H", data[first + 3 : first + 5])[0]
 
 
 def newer(data: bytes) -> bytes:
-    """The same header with version 2 and a right checksum."""
+    """The same header with version 3 and a right checksum."""
     end = 7 + struct.unpack(">H", data[5:7])[0]
-    head = data[:4] + b"\x02" + data[5:end]
+    head = data[:4] + b"\x03" + data[5:end]
     return head + struct.pack(">I", zlib.crc32(head)) + data[end + 4 :]
 
 
 def flip(data: bytes) -> bytes:
+    """One bit of the second packet's payload is wrong."""
     at = second_packet(data) + 300
     return data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :]

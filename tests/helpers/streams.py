@@ -150,9 +150,9 @@ def concat(*files):
     return sink.getvalue()
 
 
-def lower(data, kbps, **options):
+def lower(data, bitrate_kbps=None, **options):
     sink = io.BytesIO()
-    lower_rate(io.BytesIO(data), sink, kbps, **options)
+    lower_rate(io.BytesIO(data), sink, bitrate_kbps, **options)
     return sink.getvalue()
 
 

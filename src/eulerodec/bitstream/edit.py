@@ -102,7 +102,7 @@ def concat_files(
             readers.append(EulReader(source))
             lengths.append(readers[-1].scan())
         except BitstreamError as error:
-            raise BitstreamError(f"{name}: {error}") from error
+            raise BitstreamError(f"{name}: {error}", recoverable=error.recoverable) from error
         _check_same(readers[0].info, readers[-1].info, names[0], name)
     info = _joined([reader.info for reader in readers], lengths)
     with EulWriter(sink, info) as writer:
@@ -111,7 +111,7 @@ def concat_files(
                 for packet in reader.packets_between(0, n_frames):
                     writer.write(packet.payload or b"", packet.n_frames)
             except BitstreamError as error:
-                raise BitstreamError(f"{name}: {error}") from error
+                raise BitstreamError(f"{name}: {error}", recoverable=error.recoverable) from error
             if progress is not None:
                 progress((i + 1) / len(readers))
     return writer.info

@@ -132,7 +132,7 @@ def read_header(source: Source) -> StreamInfo:
         if not sound:
             hint = "or the header is damaged: its checksum is wrong"
         elif version < VERSION:
-            hint = "the file was written by an earlier release, encode it again"
+            hint = "an earlier release wrote the file; encode the audio again with this one"
         else:
             hint = "update eulerodec"
         raise BitstreamError(f"format version {version}, this reader knows {VERSION}: {hint}")

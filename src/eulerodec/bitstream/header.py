@@ -37,7 +37,7 @@ class StreamInfo:
     Args:
         model_id: name of the model, 1 to 64 bytes of printable UTF-8. With up to 17 bytes a file
             is at most 64 bytes longer than its bitrate allows.
-        weights_hash: first 8 bytes of the SHA-256 of the model's weights file.
+        weights_hash: 8 bytes that name what the codes need: the model's tables and codebooks.
         input_sample_rate: of the audio that was encoded, Hz.
         bitrate_kbps: of planes: what was asked for, for each channel; kept to 0.01 kbps.
         n_codebooks: of the constant coding: codes are [n_channels, n_codebooks, T].

@@ -5,8 +5,6 @@ its loudness, hence a delay, and a class, hence the frequencies of its codes. Th
 plane: code k of a frame with delay d lies in plane ``latent_plane[k, d]``. Where the bytes end, the
 packet ends: **the symbols that count are those on which every continuation of the bytes agrees**,
 so that any prefix of a payload is a payload of a lower rate.
-
-The range coder is constriction's (64 bits of state, words of 32 bits, frequencies of 24 bits).
 """
 
 from __future__ import annotations
@@ -16,16 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from constriction import stream  # pyright: ignore[reportAttributeAccessIssue]
 from numpy.typing import NDArray
 
 from .code_tables import ABSENT, LEVEL_STEP, TOTAL, CodeTables
+from .range_coder import RangeDecoder, RangeEncoder, Starts
 
 __all__ = ["CodesEndError", "Layout", "PacketCodes", "PayloadCoder"]
 
-Model = Any  # a Categorical; constriction has no types
-Categorical = stream.model.Categorical
-RangeDecoder, RangeEncoder = stream.queue.RangeDecoder, stream.queue.RangeEncoder
 Ints = NDArray[np.int64]
 
 
@@ -76,19 +71,21 @@ class Layout:
 
 
 class PayloadCoder:
-    """Codes of packets to bytes and back, by one model's tables."""
+    """Codes of packets to bytes and back, by one model's tables.
+
+    Args:
+        tables: of the model.
+    """
 
     def __init__(self, tables: CodeTables) -> None:
         self.tables = tables
-        self._level = _model(np.full(256, TOTAL // 256 - 1))
-        self._energy_models: dict[tuple[int, int], Model] = {}
-        self._latent_models: dict[tuple[int, int], Model] = {}
+        self._starts = _AllStarts(tables)
 
     def encode(self, codes: PacketCodes, max_bytes: int, layout: Layout | None = None) -> bytes:
         """The most important codes, as many as ``max_bytes`` hold.
 
         Args:
-            codes: what to code: all that fits, and some 16 bytes more where there are more stages.
+            codes: what to code: all that fits, and some 8 bytes more where there are more stages.
             max_bytes: 0 or more.
             layout: of these codes, if it is known.
 
@@ -98,21 +95,49 @@ class PayloadCoder:
         Raises:
             CodesEndError: codes that may fit are absent.
         """
-        # From so many words on (the last two may still change) the bytes that are kept are settled,
-        # and no code after these can be read from them.
-        encoder, words, complete = RangeEncoder(), -(-max_bytes // 4) + 3, True
-        for array, at, model in self._walk(codes, layout):
-            symbol = int(array[at])
-            if symbol == ABSENT:
+        encoder = RangeEncoder()
+        for symbols, keys in self._parts(codes, layout):
+            n = symbols.index(ABSENT) if ABSENT in symbols else len(symbols)
+            if encoder.write(symbols[:n], self._tables(keys[:n]), max_bytes):
+                return encoder.settled(max_bytes)
+            if n < len(symbols):
                 raise CodesEndError(f"the codes end before {max_bytes} bytes do")
-            encoder.encode(symbol, model)
-            if encoder.num_words() >= words:
-                complete = False
-                break
-        for _ in range(8 if complete else 0):  # nothing: it makes what is before it certain
-            encoder.encode(128, self._level)
-        data = encoder.get_compressed().astype(">u4").tobytes()[:max_bytes]
-        return self._shortest(data, codes) if complete else data
+        data = encoder.finish()
+        return data if len(data) <= max_bytes else self._shortest(data[:max_bytes], codes)
+
+    def _parts(
+        self, codes: PacketCodes, layout: Layout | None
+    ) -> Iterator[tuple[list[int], list[int]]]:
+        """Symbols and their tables' keys: levels, base, all others."""
+        tables = self.tables
+        yield codes.levels.tolist(), [LEVEL] * len(codes.levels)
+        base = codes.energies[codes.levels > 0, : tables.n_base].transpose(2, 0, 1)  # [b, C, j]
+        block = tables.energy_class[base[..., 0]].astype(np.int64)
+        contexts = np.repeat(block[..., None], tables.n_base, 2)
+        contexts[0, :, 0], contexts[1:, :, 0] = 0, block[:-1]
+        keys = self._starts.energy_keys(np.arange(tables.n_base), contexts)
+        yield base.ravel().tolist(), keys.ravel().tolist()
+        layout = self.layout(codes) if layout is None else layout
+        _, kind, stage, channel, at = layout.order.T
+        symbols = np.empty_like(stage)
+        for k, array in enumerate((codes.energies, codes.latents)):
+            is_one = kind == k
+            symbols[is_one] = array[channel[is_one], stage[is_one], at[is_one]]
+        yield symbols.tolist(), self._keys(codes, layout)
+
+    def _keys(self, codes: PacketCodes, layout: Layout) -> list[int]:
+        """Of the tables of all codes after the base, in their order."""
+        _, kind, stage, channel, at = layout.order.T
+        keys = np.empty_like(stage)
+        latent, energy = kind == 1, kind == 0
+        c = layout.classes[channel[latent], at[latent]]
+        keys[latent] = self._starts.latent_keys(stage[latent], c)
+        e = self.tables.energy_class[codes.energies[channel[energy], 0, at[energy]]]
+        keys[energy] = self._starts.energy_keys(stage[energy], e)
+        return keys.tolist()
+
+    def _tables(self, keys: list[int]) -> Iterator[Starts]:
+        return map(self._starts.__getitem__, keys)
 
     def _shortest(self, data: bytes, codes: PacketCodes) -> bytes:
         """The shortest prefix from which as many codes come back as from ``data``."""
@@ -131,32 +156,48 @@ class PayloadCoder:
         """The codes of a payload, absent from where its bytes no longer tell them.
 
         Never fails: bytes that no encoder made give some codes, as others do.
+
+        Args:
+            payload: any bytes.
+            n_channels: of the stream.
+            n_frames: of the packet.
         """
         codes = PacketCodes.empty(self.tables, n_channels, n_frames)
         if not payload:
             return codes
-        low, high = (RangeDecoder(_words(payload, fill)) for fill in (b"\x00", b"\xff"))
-        try:
-            for array, at, model in self._walk(codes):
-                symbol = low.decode(model)
-                if high.decode(model) != symbol:
-                    break
-                array[at] = symbol
-        except AssertionError:  # such bytes are no encoder's, or none of its bytes start so
-            pass
+        decoder = RangeDecoder(payload)
+        levels = decoder.read(self._tables([LEVEL] * n_channels))
+        codes.levels[: len(levels)] = levels
+        if len(levels) == n_channels and self._read_base(decoder, codes):
+            layout = self.layout(codes)
+            found = np.array(decoder.read(self._tables(self._keys(codes, layout))), np.int64)
+            _, kind, stage, channel, at = layout.order[: len(found)].T
+            for k, array in enumerate((codes.energies, codes.latents)):
+                is_one = kind == k
+                array[channel[is_one], stage[is_one], at[is_one]] = found[is_one]
         return codes
+
+    def _read_base(self, decoder: RangeDecoder, codes: PacketCodes) -> bool:
+        """Read the base codes, each of which needs those before it; whether all are there."""
+        starts, energy_class = self._starts, self.tables.energy_class
+        before = dict.fromkeys(np.nonzero(codes.levels > 0)[0].tolist(), 0)
+        for b in range(codes.energies.shape[2]):
+            for c in before:
+                for j in range(self.tables.n_base):
+                    found = decoder.read([starts[starts.energy_keys(j, before[c])]])
+                    if not found:
+                        return False
+                    codes.energies[c, j, b] = found[0]
+                    if j == 0:
+                        before[c] = int(energy_class[found[0]])
+        return True
 
     def layout(self, codes: PacketCodes) -> Layout:
         """What follows from levels and base energies; those that are absent add nothing."""
-        tables, size = self.tables, self.tables.block_frames
+        tables = self.tables
         n_channels, _, n_frames = codes.latents.shape
-        n_blocks = codes.energies.shape[2]
-        blocks = np.empty((n_channels, n_blocks, tables.energy_mean.size), np.int64)
-        before = None
-        for b in range(n_blocks):
-            before = tables.decode_block(before, codes.energies[:, : tables.n_base, b])
-            blocks[:, b] = before
-        bands = blocks.reshape(n_channels, n_blocks * size, -1)[:, :n_frames]
+        blocks = tables.decode_blocks(codes.energies[:, : tables.n_base])
+        bands = blocks.reshape(n_channels, -1, tables.n_bands)[:, :n_frames]
         loudness = tables.loudness(bands)
         softer = (codes.levels.max() - codes.levels) * LEVEL_STEP  # than the loudest channel
         delays = tables.delays(loudness - softer[:, None])
@@ -168,64 +209,46 @@ class PayloadCoder:
         heard = (codes.levels > 0)[None, :, None]
         first = np.minimum.reduceat(delays, np.arange(0, delays.shape[1], tables.block_frames), 1)
         parts = []
-        for kind, plane, delay in (
-            (0, tables.energy_plane, first),
-            (1, tables.latent_plane, delays),
+        for kind, plane, delay, base in (
+            (0, tables.energy_plane, first, tables.n_base),
+            (1, tables.latent_plane, delays, 0),
         ):
-            found = plane.astype(np.int64)[:, delay]  # [stages, C, n]
-            stage, channel, at = np.nonzero(np.broadcast_to(heard, found.shape))
-            base = 0 if kind else tables.n_base
-            parts.append(np.stack([
-                found[stage, channel, at], np.full_like(stage, kind), stage + base, channel, at
-            ]))  # fmt: skip
+            planes = plane[:, delay]  # [stages, C, places]
+            stage, channel, at = np.nonzero(np.broadcast_to(heard, planes.shape))
+            planes = planes[stage, channel, at]
+            parts.append(
+                np.stack(
+                    [planes, np.full_like(at, kind), stage + base, channel, at], dtype=np.int64
+                )
+            )
         order = np.concatenate(parts, 1)
-        return order[:, np.lexsort(order[::-1])].T
-
-    def _walk(
-        self, codes: PacketCodes, layout: Layout | None = None
-    ) -> Iterator[tuple[Ints, Any, Model]]:
-        """(array, place, model) of every code in order; a reader fills in what it finds."""
-        tables, energies, latents = self.tables, codes.energies, codes.latents
-        for c in range(len(codes.levels)):
-            yield codes.levels, c, self._level
-        heard = np.nonzero(codes.levels > 0)[0].tolist()
-        for b in range(energies.shape[2]):
-            for c in heard:
-                context = int(tables.energy_class[energies[c, 0, b - 1]]) if b else 0
-                for j in range(tables.n_base):
-                    yield energies, (c, j, b), self._energy_model(j, context)
-                    context = int(tables.energy_class[energies[c, 0, b]])
-        layout = self.layout(codes) if layout is None else layout
-        classes = layout.classes.tolist()
-        for _, kind, stage, c, at in layout.order.tolist():
-            if kind:
-                yield latents, (c, stage, at), self._latent_model(stage, classes[c][at])
-            else:
-                context = int(tables.energy_class[energies[c, 0, at]])
-                yield energies, (c, stage, at), self._energy_model(stage, context)
-
-    def _energy_model(self, stage: int, context: int) -> Model:
-        return _kept(self._energy_models, self.tables.energy_counts, stage, context)
-
-    def _latent_model(self, stage: int, context: int) -> Model:
-        return _kept(self._latent_models, self.tables.latent_counts, stage, context)
+        # By plane is enough, since all else is in order already; few values sort fast in a byte.
+        return order[:, np.argsort(order[0].astype(np.uint8), kind="stable")].T
 
 
-def _kept(
-    models: dict[tuple[int, int], Model], counts: NDArray[Any], stage: int, context: int
-) -> Model:
-    """Models are made when they are first needed."""
-    if (stage, context) not in models:
-        models[stage, context] = _model(counts[stage, context])
-    return models[stage, context]
+LEVEL = -1  # key of the table of levels
 
 
-def _model(counts: NDArray[Any]) -> Model:
-    """Of frequencies less one that make 2^16 in all: exact in float64, whatever adds them up."""
-    return Categorical((counts.astype(np.float64) + 1.0) / TOTAL, perfect=False)
+class _AllStarts(dict[int, Starts]):
+    """What the range coder needs of every table, by its key, made when it is first needed."""
 
+    def __init__(self, tables: CodeTables) -> None:
+        super().__init__()
+        self._energies, self._latents = tables.energy_counts, tables.latent_counts
+        self._n_contexts, self._n_classes = self._energies.shape[1], self._latents.shape[1]
+        self._n_energies = self._energies.shape[0] * self._n_contexts
+        self[LEVEL] = Starts.of(np.full(256, TOTAL // 256 - 1))
 
-def _words(payload: bytes, fill: bytes) -> NDArray[np.uint32]:
-    """A payload as the range decoder takes it, followed by bytes ``fill``."""
-    padded = payload + fill * (16 + -len(payload) % 4)
-    return np.frombuffer(padded, ">u4").astype(np.uint32)
+    def energy_keys(self, stage: Any, context: Any) -> Any:
+        return stage * self._n_contexts + context
+
+    def latent_keys(self, stage: Any, frame_class: Any) -> Any:
+        return self._n_energies + stage * self._n_classes + frame_class
+
+    def __missing__(self, key: int) -> Starts:
+        if key < self._n_energies:
+            counts = self._energies[divmod(key, self._n_contexts)]
+        else:
+            counts = self._latents[divmod(key - self._n_energies, self._n_classes)]
+        self[key] = found = Starts.of(counts)
+        return found

@@ -42,9 +42,7 @@ class RateControl:
     def __init__(
         self, info: StreamInfo, bitrate_kbps: float | None = None, *, carry: bool = True
     ) -> None:
-        kbps = info.bitrate_kbps if bitrate_kbps is None else bitrate_kbps
-        if kbps is None or not 0 < kbps <= MAX_BITRATE:
-            raise BitstreamError(f"bitrate must be above 0, to {MAX_BITRATE:.0f} kbps, not {kbps}")
+        kbps = check_bitrate(info.bitrate_kbps if bitrate_kbps is None else bitrate_kbps)
         self._bytes_per_s = exact(kbps) * 125 * info.n_channels
         self._frame = Fraction(info.hop_length, info.sample_rate)
         self._sample = Fraction(1, info.sample_rate)
@@ -86,13 +84,25 @@ class RateControl:
         return math.floor(seconds * self._bytes_per_s)
 
 
+def check_bitrate(kbps: float | None) -> float:
+    """The bitrate, if it is one."""
+    if kbps is None or not 0 < kbps <= MAX_BITRATE:
+        raise BitstreamError(f"bitrate must be above 0, to {MAX_BITRATE:.0f} kbps, not {kbps}")
+    return kbps
+
+
 def exact(kbps: float) -> Fraction:
     """A bitrate as it was written: 7.3 is 73/10, not the nearest binary fraction."""
     return Fraction(str(kbps))
 
 
 def lower_rate(
-    source: ReadableBytes, sink: WritableBytes, bitrate_kbps: float, *, carry: bool = True
+    source: ReadableBytes,
+    sink: WritableBytes,
+    bitrate_kbps: float | None = None,
+    *,
+    n_codebooks: int | None = None,
+    carry: bool = True,
 ) -> StreamInfo:
     """Copy a file at a lower bitrate, packet by packet, without its model; the new header.
 
@@ -104,14 +114,16 @@ def lower_rate(
     Args:
         source: any binary file object, also one that cannot seek.
         sink: where the new file goes.
-        bitrate_kbps: for each channel.
+        bitrate_kbps: for each channel; or else
+        n_codebooks: of the constant coding, to keep.
         carry: as for :class:`RateControl`.
 
     Raises:
-        BitstreamError: the file is damaged, or the bitrate is less than one codebook.
+        BitstreamError: the file is damaged, the bitrate is none or less than one codebook, or
+            the file does not have ``n_codebooks``.
     """
     reader = EulReader(source)
-    info, change = _lowering(reader.info, bitrate_kbps, None, carry)
+    info, change = _lowering(reader.info, bitrate_kbps, n_codebooks, carry)
     writer = EulWriter(sink, info)
     for packet, n_samples in _with_end(reader):
         writer.write(change(packet.payload or b"", packet.n_frames, n_samples), packet.n_frames)
@@ -159,10 +171,11 @@ def _lowering(
     old: StreamInfo, bitrate_kbps: float | None, n_codebooks: int | None, carry: bool
 ) -> tuple[StreamInfo, Change]:
     """The header at a lower rate, and what to do with each payload in turn."""
-    if old.n_codebooks is None or old.codebook_bits is None:
-        assert bitrate_kbps is not None
-        info = old.replace(bitrate_kbps=min(old.bitrate_kbps or 0, bitrate_kbps))
-        control = RateControl(info, bitrate_kbps, carry=carry)
+    if (bitrate_kbps is None) == (n_codebooks is None):
+        raise BitstreamError("one of bitrate_kbps and n_codebooks must be given, not both")
+    if bitrate_kbps is not None and old.bitrate_kbps is not None:
+        info = old.replace(bitrate_kbps=min(old.bitrate_kbps, bitrate_kbps))
+        control = RateControl(old, bitrate_kbps, carry=carry)
 
         def cut(payload: bytes, n_frames: int, n_samples: int | None) -> bytes:
             payload = payload[: control.budget(n_frames, n_samples)]
@@ -170,20 +183,26 @@ def _lowering(
             return payload
 
         return info, cut
-    if n_codebooks is None:
-        assert bitrate_kbps is not None
-        one = Fraction(old.codebook_bits * old.sample_rate, 1000 * old.hop_length)
-        n_codebooks = math.floor(exact(bitrate_kbps) / one)
-        if n_codebooks < 1:
-            raise BitstreamError(
-                f"{bitrate_kbps} kbps is less than one codebook, {float(one):.3g} kbps"
-            )
-    coder = ConstantCoder(old, min(n_codebooks, old.n_codebooks))
+    if bitrate_kbps is not None:
+        n_codebooks = _codebooks_in(old, bitrate_kbps)
+    coder = ConstantCoder(old, n_codebooks)
 
     def keep(payload: bytes, n_frames: int, n_samples: int | None) -> bytes:
         return coder.cut(payload, n_frames) if payload else payload
 
     return old.replace(n_codebooks=coder.n_codebooks), keep
+
+
+def _codebooks_in(info: StreamInfo, bitrate_kbps: float) -> int:
+    """Codebooks of a file of the constant coding whose codes fit into a bitrate."""
+    check_bitrate(bitrate_kbps)
+    one = Fraction((info.codebook_bits or 0) * info.sample_rate, 1000 * info.hop_length)
+    fit = min(math.floor(exact(bitrate_kbps) / one), info.n_codebooks or 0)
+    if fit < 1:
+        raise BitstreamError(
+            f"{bitrate_kbps} kbps is less than one codebook, {float(one):.3g} kbps"
+        )
+    return fit
 
 
 def _with_end(reader: EulReader) -> Iterator[tuple[Packet, int | None]]:

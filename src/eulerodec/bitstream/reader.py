@@ -311,12 +311,12 @@ class EulReader:
         self.info = info.capped(self.n_frames)
         if message := info.timeline.check_length(self.n_frames):
             if not self._recover:
-                raise BitstreamError(message)
+                raise BitstreamError(message, recoverable=True)
             self._note_end("counts", message, info.duration_s)
         if self._source.peek(1):
             message = f"the stream ends at byte {self._source.position}, but more bytes follow it"
             if not self._recover:
-                raise BitstreamError(f"{message}; recover=True ignores them")
+                raise BitstreamError(message, recoverable=True)
             self._note_end("trailing", message, self.info.duration_s)
 
     def _note_cut(self, bad: BadPacketError) -> None:
@@ -342,14 +342,13 @@ class EulReader:
     def _error(self, bad: BadPacketError) -> BitstreamError:
         if bad.cut:
             return BitstreamError(
-                f"the file is cut short after {self._readable()}: {bad}; "
-                "recover=True reads the part before"
+                f"the file is cut short after {self._readable()}: {bad}", recoverable=True
             )
         start = self._timeline.frame_time(self.n_frames)
         end = self._timeline.frame_time(self.n_frames + self._full)
         return BitstreamError(
-            f"packet {self._expected} ({start:.2f} s to {end:.2f} s) is damaged: {bad}; "
-            "recover=True reads the rest"
+            f"packet {self._expected} ({start:.2f} s to {end:.2f} s) is damaged: {bad}",
+            recoverable=True,
         )
 
 

@@ -25,7 +25,6 @@ from .decode import decode
 from .demo import demo
 from .doctor import doctor
 from .encode import encode
-from .entropy_tables import entropy_tables
 from .evaluate import evaluate
 from .info import info
 from .pack import pack
@@ -56,7 +55,6 @@ def cli(ctx: click.Context) -> None:
 
 for _command in (
     encode, decode, play, info, demo, doctor, train, pack, cut, concat, rate, evaluate, codebooks,
-    entropy_tables,
 ):  # fmt: skip
     cli.add_command(_command)
 

@@ -30,11 +30,9 @@ __all__ = [
     "describe",
     "given",
     "load_codec",
-    "load_weights_tables",
     "open_stream",
     "print_json",
     "show_as_lines",
-    "tables_option",
     "warnings_as_lines",
     "weights_options",
 ]
@@ -158,30 +156,6 @@ def load_codec(weights: str | None, threads: int | None, device: str, share: int
     if threads is not None:
         torch.set_num_threads(max(threads // share, 1))
     return Codec.from_pretrained(weights or DEFAULT_WEIGHTS, device)
-
-
-def load_weights_tables(weights: str) -> None:
-    """Makes the entropy coder's tables of these weights known, if they have any."""
-    from ..bitstream import load_tables
-    from ..codec.weights import find_weights
-
-    load_tables(find_weights(weights))
-
-
-def _load_tables(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
-    if value is not None:
-        load_weights_tables(value)
-
-
-def tables_option(command: Any) -> Any:
-    """``--weights``, whose entropy coder's tables are then known."""
-    return click.option(
-        "--weights",
-        metavar="DIR",
-        expose_value=False,
-        callback=_load_tables,
-        help="Weights whose tables an entropy-coded file needs, if they are not bundled.",
-    )(command)
 
 
 def open_stream(path: str) -> contextlib.AbstractContextManager[BinaryIO]:

@@ -8,7 +8,7 @@ import click
 
 from ..errors import ConfigError
 from ..files import PIPE, is_pipe
-from ._common import open_stream, tables_option
+from ._common import open_stream
 from ._jobs import Job, Result, check_distinct, edit, run_jobs
 from ._progress import FileProgress
 
@@ -16,15 +16,14 @@ from ._progress import FileProgress
 @click.command()
 @click.argument("inputs", metavar="IN...", nargs=-1, required=True)
 @click.option("-o", "--output", required=True, metavar="OUT", help="File, or -.")
-@tables_option
 @click.option("--json", "as_json", is_flag=True, help="Results as JSON on standard output.")
 @click.pass_context
 def concat(ctx: click.Context, inputs: tuple[str, ...], output: str, as_json: bool) -> None:
     """Join .eul files into one.
 
     Nothing is encoded again: the audio is that of the files, one after the other, without a gap.
-    They must be made with the same weights, bitrate, channels and input sample rate. Title and
-    comment are those of the first.
+    They must be made with the same weights, channels, input sample rate and frames of a packet, and
+    --codebooks; bitrates may differ. Title and comment are those of the first.
     """
     from .. import bitstream
 

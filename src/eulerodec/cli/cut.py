@@ -8,7 +8,7 @@ import click
 
 from ..errors import ConfigError
 from ..files import is_pipe, naming
-from ._common import open_stream, tables_option
+from ._common import open_stream
 from ._jobs import Job, Result, check_distinct, edit, run_jobs
 from ._progress import FileProgress
 from ._times import Seconds
@@ -19,7 +19,6 @@ from ._times import Seconds
 @click.option("-o", "--output", required=True, metavar="OUT", help="File, or -.")
 @click.option("--from", "start", type=Seconds(), default="0", help="Start: seconds or H:MM:SS.")
 @click.option("--to", "stop", type=Seconds(), help="End; the end of the file by default.")
-@tables_option
 @click.option("--json", "as_json", is_flag=True, help="Results as JSON on standard output.")
 @click.pass_context
 def cut(

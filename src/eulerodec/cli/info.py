@@ -10,16 +10,12 @@ import click
 
 from ..errors import BitstreamError
 from ..files import is_pipe, naming
-from ._common import load_weights_tables, open_stream, print_json
+from ._common import open_stream, print_json
 
 
 @click.command()
 @click.argument("target", metavar="[FILE.eul|WEIGHTS]", required=False)
-@click.option(
-    "--weights",
-    metavar="DIR",
-    help="Weights to describe, or whose tables an entropy-coded FILE.eul needs.",
-)
+@click.option("--weights", metavar="DIR", help="Weights to describe.")
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
 @click.pass_context
 def info(ctx: click.Context, target: str | None, weights: str | None, as_json: bool) -> None:
@@ -29,8 +25,6 @@ def info(ctx: click.Context, target: str | None, weights: str | None, as_json: b
     can be read, and the exit code is 3.
     """
     if target and _is_stream(target):
-        if weights:
-            load_weights_tables(weights)
         facts = _stream_facts(target)
     else:
         facts = _weights_facts(target or weights)
@@ -38,7 +32,8 @@ def info(ctx: click.Context, target: str | None, weights: str | None, as_json: b
         print_json(facts)
     else:
         for key, value in _rows(facts):
-            if value and not (key == "seconds_in_header" and not facts["damage"]):
+            is_idle = key == "seconds_in_header" and not facts["damage"]
+            if value and not is_idle and (key, value) != ("n_codebooks", "not known"):
                 click.echo(f"{key:<20} " + value.replace("\n", "\n" + 21 * " "))
     if facts.get("damage"):
         raise BitstreamError(f"{target}: damaged: {facts['damage'][0]}")
@@ -59,11 +54,10 @@ def _stream_facts(target: str) -> dict[str, Any]:
         stream.seek(0)
         reader = bitstream.EulReader(stream, recover=True)
         promised = reader.info.duration_s
-        n_packets = n_lost = n_frames = 0
+        n_packets = n_lost = 0
         for packet in reader.packets():
             n_packets += 1
             n_lost += packet.lost
-            n_frames += packet.codes.shape[2]
     head = reader.info
     return {
         "file": target,
@@ -75,15 +69,16 @@ def _stream_facts(target: str) -> dict[str, Any]:
         "input_sample_rate": head.input_sample_rate,
         "samples": head.n_input_samples,
         "channels": head.n_channels,
+        "coding": head.coding,
         "n_codebooks": head.n_codebooks,
         "bitrate_kbps": head.nominal_kbps / head.n_channels,
-        "coding": "fixed width" if head.entropy_tables is None else "entropy coded",
         "measured_kbps": head.measured_kbps(size),
         "model_sample_rate": head.sample_rate,
         "hop_length": head.hop_length,
-        "frames": n_frames,
+        "frames": reader.n_frames,
         "packets": n_packets,
-        "parts": len(head.parts(n_frames)),
+        "frames_per_packet": head.frames_per_packet,
+        "parts": len(head.timeline.parts(reader.n_frames)),
         "title": head.metadata.title,
         "comment": head.metadata.comment,
         "gain_db": head.metadata.gain_db,

@@ -5,8 +5,7 @@ from __future__ import annotations
 import click
 
 from ..errors import ConfigError
-from ..files import is_pipe, naming
-from ._common import open_stream, tables_option
+from ..files import is_pipe, naming, open_input
 from ._jobs import EUL_TO_EUL, Job, Result, edit, plan_jobs, run_jobs
 from ._progress import FileProgress
 
@@ -16,32 +15,45 @@ from ._progress import FileProgress
 @click.option(
     "-o", "--output", required=True, metavar="OUT", help="File, folder for several inputs, or -."
 )
-@click.option("--bitrate", type=float, required=True, help="kbps of each channel.")
-@tables_option
+@click.option("--bitrate", type=float, help="kbps of each channel: any number.")
+@click.option(
+    "--codebooks",
+    type=click.IntRange(1),
+    metavar="K",
+    help="Codes of each frame (constant coding).",
+)
 @click.option("--json", "as_json", is_flag=True, help="Results as JSON on standard output.")
 @click.pass_context
 def rate(
-    ctx: click.Context, inputs: tuple[str, ...], output: str, bitrate: float, as_json: bool
+    ctx: click.Context,
+    inputs: tuple[str, ...],
+    output: str,
+    bitrate: float | None,
+    codebooks: int | None,
+    as_json: bool,
 ) -> None:
-    """Lower the bitrate of .eul files by dropping stages.
+    """Lower the bitrate of .eul files.
 
-    Nothing is encoded again. From 12 to 6 kbps the result is the file that encoding at 6 would have
-    made; at other rates it is nearly as good. IN is an .eul file, a folder (searched; subfolders
-    are kept), or - for standard input.
+    Nothing is encoded again: packets are cut, and a file that is at that rate already stays as it
+    is. Of files with a constant number of codebooks, those are kept that fit into the bitrate. IN
+    is an .eul file, a folder (searched; subfolders are kept), or - for standard input.
     """
     from .. import bitstream
-    from ..codec.rates import kbps_per_stage, stages_for
 
     if as_json and is_pipe(output):
         raise ConfigError("--json and -o - both need standard output")
+    if (bitrate is None) == (codebooks is None):
+        raise ConfigError("give either --bitrate or --codebooks")
+    if bitrate is not None and not 0 < bitrate < float("inf"):
+        raise ConfigError(f"--bitrate {bitrate:g} is none")
     jobs = plan_jobs(inputs, output, EUL_TO_EUL)
 
     def work(job: Job, progress: FileProgress) -> Result:
-        with open_stream(job.source) as stream, naming(job.source):
-            info = bitstream.EulReader(stream).info
-            step = kbps_per_stage(info.sample_rate, info.hop_length, info.codebook_bits)
-            stages = stages_for(bitrate, step, info.n_codebooks, owner="the file")
-            stream.seek(0)
-            return edit(job, lambda sink: bitstream.drop_stages_file(stream, sink, stages))
+        what, error = EUL_TO_EUL.what, EUL_TO_EUL.error
+        with open_input(job.source, what, error) as stream, naming(job.source):
+            return edit(
+                job,
+                lambda sink: bitstream.lower_rate(stream, sink, bitrate, n_codebooks=codebooks),
+            )
 
     ctx.exit(run_jobs(jobs, lambda: work, verb="rate", as_json=as_json))
