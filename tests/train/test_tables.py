@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from eulerodec.bitstream.code_tables import TOTAL
+from eulerodec.bitstream.payload import PacketCodes, PayloadCoder
+from eulerodec.quantize.energies import BlockEnergies
 
-from research.planes.code_tables import TOTAL
-from research.planes.energies import BlockEnergies
-from research.planes.fit import (
+from eulerodec.train.tables import (
     PlaneRule,
     count_codes,
     first_tables,
@@ -14,7 +15,6 @@ from research.planes.fit import (
     kmeans,
     nearest,
 )
-from research.planes.payload import PacketCodes, PayloadCoder
 
 RULE = PlaneRule(slope=0.2, max_delay=3, energy_planes=(2, 4), n_latents=3)
 N_BANDS, BLOCK = 3, 2
