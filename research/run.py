@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
-from eulerodec.codec.weights import load_weights
 from eulerodec.errors import ConfigError
 from eulerodec.evaluate.clips import Clip, find_clips
 from eulerodec.files import write_bytes
 from eulerodec.tabular import write_csv
+from research.joint.weights import load_weights, save_weights
 from research.score import read_middle, score_clips, summarise_model
 from research.variants import build_model, initialize
 
@@ -70,6 +70,7 @@ def run_study(
                     quiet=True,
                     build=build_model,
                     initialize=initialize,
+                    save=save_weights,
                 )
                 if result.reason == "signal":
                     (folder / "training.json").unlink(missing_ok=True)  # go on from the checkpoint
@@ -80,7 +81,7 @@ def run_study(
 
 
 def _score(folder: Path, clips: Sequence[Clip]) -> None:
-    model = load_weights(folder, build_model).model
+    model = load_weights(folder, build_model)
     rows = score_clips(model, clips, SECONDS)
     write_csv(folder / SCORES, rows)
     shortest = [

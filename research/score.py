@@ -14,7 +14,7 @@ from torch import Tensor
 from eulerodec import audio
 from eulerodec.evaluate.clips import SAMPLE_RATE, Clip, read_clip
 from eulerodec.metrics import measure, select
-from eulerodec.model import EuleroDec
+from research.joint import JointModel
 from research.variants import cost
 
 __all__ = ["equivariance_error", "read_middle", "score_clips", "summarise_model"]
@@ -34,7 +34,7 @@ def read_middle(clip: Clip, seconds: float, sample_rate: int) -> NDArray[np.floa
 
 @torch.no_grad()
 def score_clips(
-    model: EuleroDec, clips: Sequence[Clip], seconds: float, stages: Sequence[int] = (6, 12)
+    model: JointModel, clips: Sequence[Clip], seconds: float, stages: Sequence[int] = (6, 12)
 ) -> list[dict[str, Any]]:
     """One row per clip and number of stages: set, clip, stages and the metrics that are defined.
 
@@ -45,10 +45,10 @@ def score_clips(
         wav = read_middle(clip, seconds, model.sample_rate)
         batch = torch.from_numpy(wav)[None, None]
         for k in stages:
-            n_codebooks = torch.full((1,), k)
             pesq = clip.set not in NOT_SPEECH and k == max(stages)
             names = [m for m in METRICS if m != "pesq_wb" or pesq]
-            decoded = model(batch, n_codebooks=n_codebooks).audio[0, 0].numpy()
+            rate = torch.full((1,), float(k))  # 1 kbps a stage
+            decoded = model(batch, bitrate_kbps=rate).audio[0, 0].numpy()
             values, _ = measure(wav, decoded, model.sample_rate, select(names))
             rows.append({"set": clip.set, "clip": clip.name, "stages": k}
                         | {m: round(values[m], 5) for m in names if m in values})  # fmt: skip
@@ -63,21 +63,20 @@ def _rotate(planar: Tensor, angle: float) -> Tensor:
 
 @torch.no_grad()
 def equivariance_error(
-    model: EuleroDec, wav: Tensor, *, n_codebooks: int | None = None, angles: int = 7
+    model: JointModel, wav: Tensor, *, n_codebooks: int | None = None, angles: int = 7
 ) -> float:
     """How far turning the input's phase is from turning the output's, ``wav [B, 1, N]``.
 
-    With f the codec from STFT X to STFT: mean over angles a = 2 pi j / (angles + 1) of
+    With f the network from STFT X to STFT: mean over angles a = 2 pi j / (angles + 1) of
     |f(e^(ia) X) - e^(ia) f(X)| / |f(X)| (Frobenius norms). 0: the output turns with the input;
     about 1.4: it has nothing to do with it. ``n_codebooks`` None leaves the quantiser out.
     """
 
     def code(spec: Tensor) -> Tensor:
-        z, bands = model.encoder(spec), model.band_energies(spec)
+        z = model.encoder(spec)
         if n_codebooks is not None:
-            latents = model.dequantize(model.search(z, bands, n_codebooks, beam=1))
-            z, bands = latents.z, model.decode_bands(latents)
-        return model.decoder(z, bands, torch.full((len(z),), n_codebooks or 0))
+            z = model.quantizer.decode(model.quantizer.encode(z, n_codebooks, beam=1))
+        return model.decoder(z, torch.full((len(z),), n_codebooks or 0))
 
     spec = model.stft.analysis(wav[:, 0])
     straight = code(spec)
@@ -89,9 +88,9 @@ def equivariance_error(
     return sum(errors) / len(errors)
 
 
-def summarise_model(model: EuleroDec, wav: Tensor) -> dict[str, float]:
+def summarise_model(model: JointModel, wav: Tensor) -> dict[str, float]:
     """Cost, equivariance errors and codebook use of a trained network."""
-    use = model.perplexity() / model.codebook_size
+    use = model.quantizer.perplexity() / model.config.codebook_size
     return {
         **cost(model),
         "equivariance": equivariance_error(model, wav),

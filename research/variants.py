@@ -1,10 +1,9 @@
 """Ablation variants of the network: what complex arithmetic is compared with.
 
-:func:`build_model` gives a :class:`VariantModel` for a recipe whose ``[model]`` says ``arithmetic``
-or ``transform_path``. Everything around the network (STFT, quantiser, loss, data) is the codec's
-own.
+:func:`build_model` gives a :class:`VariantModel` for the ``[model]`` of a recipe. Everything around
+the network (STFT, quantiser, loss, data) is the same for all.
 
-* ``complex``: the codec's trunks as they are.
+* ``complex``: the trunks as they are.
 * ``real``: the same trunks of ordinary real layers. (re, im) are two real channels; every complex
   convolution is a real one with bias and free weights between all of them, 2x2 whitening is an RMS
   norm, the modulus gate a gated linear unit.
@@ -17,7 +16,7 @@ same multiplications and has twice the parameters, so variants are matched in on
 their widths.
 
 With ``transform_path = false`` the fixed lapped transform is left out and the network has to learn
-the whole code by itself. Variants work on whole recordings; they do not stream.
+the whole code by itself.
 """
 
 from __future__ import annotations
@@ -29,22 +28,14 @@ import torch
 from torch import Tensor, nn
 
 from eulerodec.errors import ConfigError
-from eulerodec.model import (
-    Bands,
-    Decoder,
-    DecoderState,
-    Encoder,
-    EncoderState,
-    EuleroDec,
-    ModelConfig,
+from eulerodec.model.trunk import (
+    FrequencyAttention,
+    Trunk,
+    WindowedAttention,
     cat_planar,
-    channel_rms,
     local_level,
     scale_channels,
-    set_lapped_transform,
 )
-from eulerodec.model.fit import initialize as initialize_codec
-from eulerodec.model.trunk import FrequencyAttention, Trunk, WindowedAttention
 from eulerodec.nn import (
     STFT,
     ComplexConv1d,
@@ -57,6 +48,9 @@ from eulerodec.nn import (
     power_expand,
     scale_planar,
 )
+from research.joint import Decoder, Encoder, JointConfig, JointModel
+from research.joint.fit import initialize as initialize_joint
+from research.joint.transform import channel_rms, set_lapped_transform
 
 __all__ = ["VariantConfig", "VariantModel", "build_model", "cost", "initialize"]
 
@@ -64,8 +58,8 @@ ARITHMETICS = ("complex", "real", "polar")
 
 
 @dataclass(frozen=True, kw_only=True)
-class VariantConfig(ModelConfig):
-    """A :class:`ModelConfig` with the switches of :mod:`research.variants`.
+class VariantConfig(JointConfig):
+    """A :class:`JointConfig` with the switches of :mod:`research.variants`.
 
     ``encoder_channels`` and ``decoder_channels`` are pairs of real channels for the real and polar
     arithmetic.
@@ -78,8 +72,6 @@ class VariantConfig(ModelConfig):
         activation: ``magnitude`` gates by modulus, ``split`` by re and im apart.
     """
 
-    energy_stages: tuple[int, ...] = ()  # latents alone are compared
-    pitch_channels: int = 0
     arithmetic: str = "complex"
     transform_path: bool = True
     attention: bool = True
@@ -98,11 +90,9 @@ class VariantConfig(ModelConfig):
         super().__post_init__()
 
 
-def build_model(values: dict[str, Any]) -> EuleroDec:
-    """The network of a recipe's ``[model]``: the codec, or a variant of it."""
-    if values.keys() & {"arithmetic", "transform_path"}:
-        return VariantModel(cast(VariantConfig, VariantConfig.from_dict(values)))
-    return EuleroDec(ModelConfig.from_dict(values))
+def build_model(values: dict[str, Any]) -> VariantModel:
+    """The network of a recipe's ``[model]``."""
+    return VariantModel(VariantConfig.from_dict(values))
 
 
 class SplitGate(nn.Module):
@@ -198,8 +188,7 @@ class VariantEncoder(Encoder):
             else:
                 self.out_proj = _real_conv(2 * width, 2 * config.latent_dim)
 
-    def paths(self, spec: Tensor, state: EncoderState | None = None) -> tuple[Tensor, Tensor]:
-        assert state is None, "variants do not stream"
+    def forward(self, spec: Tensor) -> Tensor:
         features = power_compress(spec, self.config.feature_exponent)
         level = local_level(features, self.right)
         features = scale_channels(features / level, 1.0 / self.tilt)
@@ -207,10 +196,9 @@ class VariantEncoder(Encoder):
             features = polar_features(features)
         delta = self.out_proj(self.trunk(features)).float()
         if not self.config.transform_path:
-            z = delta * level
-            return z, torch.zeros_like(z)  # all of it is the network's: nothing to stay near
+            return delta * level
         z = self.transform_path(spec)
-        return z, scale_channels(delta, self.latent_scale) * local_level(z, self.right)
+        return z + scale_channels(delta, self.latent_scale) * local_level(z, self.right)
 
 
 class VariantDecoder(Decoder):
@@ -218,8 +206,8 @@ class VariantDecoder(Decoder):
 
     config: VariantConfig
 
-    def __init__(self, config: VariantConfig, stft: STFT, bands: Bands) -> None:
-        super().__init__(config, stft, bands)
+    def __init__(self, config: VariantConfig, stft: STFT) -> None:
+        super().__init__(config, stft)
         ablate(self, config)
         width, bins, latents = config.decoder_channels, stft.n_bins, config.latent_dim
         start = 0.0 if config.transform_path else None  # what the last layer starts from
@@ -240,14 +228,7 @@ class VariantDecoder(Decoder):
         elif config.transform_path:
             self.gain_proj = _real_conv(2 * width, bins, 0.0)
 
-    def forward(
-        self,
-        z: Tensor,
-        bands: Tensor | None,
-        n_codebooks: Tensor,
-        state: DecoderState | None = None,
-    ) -> Tensor:
-        assert state is None, "variants do not stream"
+    def forward(self, z: Tensor, n_codebooks: Tensor) -> Tensor:
         z_level = local_level(z, self.right)
         latents = z / z_level
         gain = self.stage_gain(n_codebooks)[:, :, None]
@@ -258,7 +239,7 @@ class VariantDecoder(Decoder):
                 log_modulus, direction = out.tensor_split([out.shape[1] // 3], 1)
                 out = scale_planar(_unit(direction), log_modulus.clamp(-10.0, 4.0).exp())
             return power_expand(scale_channels(out, self.tilt) * z_level, exponent)
-        base = power_compress(self.transform_path(z, n_codebooks)[0], exponent)
+        base = power_compress(self.transform_path(z), exponent)
         level = local_level(base, self.right)
         spectrum = scale_channels(base / level, 1.0 / self.tilt)
         latents = scale_channels(latents, 1.0 / self.latent_scale)
@@ -292,24 +273,24 @@ def _one_zero(x: Tensor) -> Tensor:
     return torch.cat([torch.ones_like(re), torch.zeros_like(im)], 1)
 
 
-class VariantModel(EuleroDec):
-    """:class:`EuleroDec` with the encoder and decoder of a :class:`VariantConfig`."""
+class VariantModel(JointModel):
+    """:class:`JointModel` with the encoder and decoder of a :class:`VariantConfig`."""
 
     config: VariantConfig
 
     def __init__(self, config: VariantConfig) -> None:
         super().__init__(config)
         self.encoder = VariantEncoder(config)
-        self.decoder = VariantDecoder(config, self.stft, self.bands)
+        self.decoder = VariantDecoder(config, self.stft)
         if config.transform_path:
             set_lapped_transform(self.encoder, self.decoder, self.stft)
 
 
 @torch.no_grad()
-def initialize(model: EuleroDec, wavs: Tensor) -> None:
-    """As the codec's; without a transform path only levels and codebooks are set from data."""
-    if not isinstance(model, VariantModel) or model.config.transform_path:
-        initialize_codec(model, wavs)
+def initialize(model: VariantModel, wavs: Tensor) -> None:
+    """Sets a model from audio; without a transform path only its levels and codebooks."""
+    if model.config.transform_path:
+        initialize_joint(model, wavs)
         return
     specs = [model.stft.analysis(w[:, 0]) for w in wavs.split(16)]
     features = power_compress(torch.cat(specs), model.config.feature_exponent)
@@ -319,7 +300,7 @@ def initialize(model: EuleroDec, wavs: Tensor) -> None:
     model.quantizer.fit(torch.cat([model.encoder(spec) for spec in specs]))
 
 
-def cost(model: EuleroDec, seconds: float = 1.0) -> dict[str, float]:
+def cost(model: JointModel, seconds: float = 1.0) -> dict[str, float]:
     """Trainable parameters of the trunks and their projections, and multiply-accumulates per
     second of audio in their layers.
 
@@ -348,7 +329,7 @@ def cost(model: EuleroDec, seconds: float = 1.0) -> dict[str, float]:
     ]
     n = round(seconds * model.sample_rate)
     with torch.no_grad():
-        model(torch.zeros(1, 1, n), quantize=False)
+        model(torch.zeros(1, 1, n))
     for handle in handles:
         handle.remove()
     return {"parameters": parameters, "macs_per_second": macs / seconds}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
-from types import SimpleNamespace
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from eulerodec.train.recipe import Recipe
@@ -22,7 +24,6 @@ class Output:
 class FakeCodec(nn.Module):
     """Linear encoder and decoder on frames of 24 samples, with an EMA buffer and dropout."""
 
-    n_codebooks = 12
     sample_rate = 24_000
 
     def __init__(self, width: int = 8, seed: int = 0):
@@ -32,7 +33,6 @@ class FakeCodec(nn.Module):
         self.decoder = nn.ConvTranspose1d(width, 1, 24, stride=24)
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
-        self.config = SimpleNamespace(to_dict=lambda: {"width": width})
         self.calls = 0
         self.poisoned_calls: set[int] = set()
         self.initialized_with: tuple[int, ...] = ()
@@ -40,7 +40,7 @@ class FakeCodec(nn.Module):
     def initialize(self, wavs: Tensor) -> None:
         self.initialized_with = tuple(wavs.shape)
 
-    def forward(self, wav: Tensor, *, n_codebooks: Tensor | None = None, quantize: bool = True):
+    def forward(self, wav: Tensor, *, bitrate_kbps: Tensor | None = None):
         latent = self.encoder(wav)
         if self.training:
             self.mean += 0.1 * (latent.detach().float().mean((0, 2)) - self.mean)
@@ -50,12 +50,20 @@ class FakeCodec(nn.Module):
             if self.calls in self.poisoned_calls:
                 self.mean.fill_(float("nan"))
                 latent = latent * float("nan")
-        if quantize and n_codebooks is not None:
-            latent = latent + 0.1 * torch.exp2(-n_codebooks.float())[:, None, None]
+        if bitrate_kbps is not None:
+            latent = latent + 0.1 * torch.exp2(-bitrate_kbps)[:, None, None]
         audio = self.decoder(latent)[..., : wav.shape[-1]]
         audio = nn.functional.pad(audio, (0, wav.shape[-1] - audio.shape[-1]))
-        losses = {"commitment": latent.square().mean(), "shift": latent.abs().mean()}
+        losses = {"commitment": latent.square().mean()}
         return Output(audio, losses, {"perplexity": torch.arange(12.0)})
+
+
+def save(folder: Path, model: FakeCodec, *, name: str, about: dict[str, Any], half: bool) -> None:
+    """Slim weights, and what was asked for beside them."""
+    assert half
+    save_file({k: v.half() if v.is_floating_point() else v for k, v in model.state_dict().items()},
+              folder / "model.safetensors")  # fmt: skip
+    (folder / "config.json").write_text(json.dumps({"name": name, "about": about}))
 
 
 def mse(audio: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -9,10 +9,10 @@ import soundfile
 
 from eulerodec.errors import ConfigError, TrainingError
 from eulerodec.train.cache import Cache, Item, open_cache, pack, synthesize
-from eulerodec.train.data import Crops, load_data, prefetch, sample_stages, split
-from eulerodec.train.recipe import AugmentConfig, DataConfig
+from eulerodec.train.data import Crops, load_data, prefetch, split
+from eulerodec.train.recipe import AugmentConfig, DataConfig, TrainConfig
 
-STAGES = sample_stages({"12": 0.5, "6": 0.4, "other": 0.1}, 12)
+RATES = TrainConfig(bitrates_kbps=[6.0, 12.0])
 RATE = 24_000
 SMALL = DataConfig(crop_seconds=0.05, batch_size=4)
 
@@ -29,18 +29,18 @@ def ramps(lengths: dict[str, int], **common: str) -> Cache:
 
 def test_batch_is_a_function_of_seed_step_and_rank():
     caches = [synthesize(20, RATE)]
-    a = Crops(caches, SMALL, AugmentConfig(), STAGES)
-    b = Crops(caches, SMALL, AugmentConfig(), STAGES)
+    a = Crops(caches, SMALL, AugmentConfig(), RATES)
+    b = Crops(caches, SMALL, AugmentConfig(), RATES)
     b.batch(3)  # what was drawn before must not matter
     np.testing.assert_array_equal(a.batch(7).audio, b.batch(7).audio)
-    np.testing.assert_array_equal(a.batch(7).n_codebooks, b.batch(7).n_codebooks)
-    other_rank = Crops(caches, SMALL, AugmentConfig(), STAGES, rank=1)
+    np.testing.assert_array_equal(a.batch(7).bitrate_kbps, b.batch(7).bitrate_kbps)
+    other_rank = Crops(caches, SMALL, AugmentConfig(), RATES, rank=1)
     assert not np.array_equal(a.batch(7).audio, other_rank.batch(7).audio)
     assert not np.array_equal(a.batch(7).audio, a.batch(8).audio)
 
 
 def test_prefetch_keeps_order_and_content_with_any_number_of_threads():
-    crops = Crops([synthesize(20, RATE)], SMALL, AugmentConfig(), STAGES)
+    crops = Crops([synthesize(20, RATE)], SMALL, AugmentConfig(), RATES)
     got = list(prefetch(crops, 2, 9, workers=3))
     assert [step for step, _ in got] == list(range(2, 9))
     for step, batch in got:
@@ -48,7 +48,7 @@ def test_prefetch_keeps_order_and_content_with_any_number_of_threads():
 
 
 def test_crop_shape_range_and_type():
-    batch = Crops([synthesize(20, RATE)], SMALL, AugmentConfig(mix_p=1.0), STAGES).batch(0)
+    batch = Crops([synthesize(20, RATE)], SMALL, AugmentConfig(mix_p=1.0), RATES).batch(0)
     assert batch.audio.shape == (4, 1, 1200)
     assert batch.audio.dtype == np.float32
     assert np.abs(batch.audio).max() <= 1
@@ -57,7 +57,7 @@ def test_crop_shape_range_and_type():
 def test_sources_are_drawn_by_hours_to_the_alpha():
     config = DataConfig(crop_seconds=0.01, batch_size=2000, alpha=0.5)
     cache = ramps({"long": RATE * 16, "short": RATE * 4})
-    level = Crops([cache], config, None, STAGES).batch(0).audio[:, 0, 0] * 32768
+    level = Crops([cache], config, None, RATES).batch(0).audio[:, 0, 0] * 32768
     share = float((level == 2000).mean())
     # sqrt(16) : sqrt(4) = 2 : 1; four standard deviations of 2000 draws
     assert share == pytest.approx(1 / 3, abs=0.043)
@@ -68,12 +68,12 @@ def test_silence_is_drawn_again():
     audio[: 24000 * 3] = 3000
     cache = Cache(audio, RATE, [Item(path="x", offset=0, n=len(audio))])
     config = DataConfig(crop_seconds=0.01, batch_size=500, silence_skip=1.0)
-    silent = (Crops([cache], config, None, STAGES).batch(0).audio == 0).all((1, 2)).mean()
+    silent = (Crops([cache], config, None, RATES).batch(0).audio == 0).all((1, 2)).mean()
     assert silent == pytest.approx(0.7**8, abs=0.05)  # eight tries, 70 % of the file is silent
 
 
 def test_short_file_is_padded_whole():
-    crops = Crops([ramps({"a": 100})], SMALL, None, STAGES)
+    crops = Crops([ramps({"a": 100})], SMALL, None, RATES)
     for wave in crops.batch(0).audio[:, 0]:
         assert np.count_nonzero(wave) == 100
         first = int(np.flatnonzero(wave)[0])
@@ -81,7 +81,7 @@ def test_short_file_is_padded_whole():
 
 
 def test_margins_do_not_leak_the_neighbouring_file():
-    crops = Crops([ramps({"a": 5000, "b": 5000})], SMALL, AugmentConfig(speed_p=1), STAGES)
+    crops = Crops([ramps({"a": 5000, "b": 5000})], SMALL, AugmentConfig(speed_p=1), RATES)
     rng = np.random.default_rng(0)
     for _ in range(200):
         values = set(np.unique(crops._read(0, 2000, 500, rng)))
@@ -114,12 +114,21 @@ def test_max_minutes_takes_a_little_of_many_files_and_leaves_validation_alone() 
     assert {i.path for i in train[0].items} < {i.path for i in whole[0][0].items}
 
 
-def test_stage_probabilities():
-    assert STAGES.sum() == pytest.approx(1)
-    assert STAGES[11] == pytest.approx(0.5) and STAGES[5] == pytest.approx(0.4)
-    np.testing.assert_allclose(np.delete(STAGES, [5, 11]), 0.01)
-    with pytest.raises(ConfigError, match="model has 4"):
-        sample_stages({"12": 1.0}, 4)
+def test_rates_are_drawn_around_those_of_the_recipe():
+    def kbps(spread):
+        rates = TrainConfig(bitrates_kbps=[6.0, 6.0, 12.0], bitrate_spread=spread)
+        config = DataConfig(crop_seconds=0.001, batch_size=900)
+        return Crops([synthesize(20, RATE)], config, None, rates).batch(0).bitrate_kbps
+
+    exact = kbps(0.0)
+    assert exact.dtype == np.float32 and set(exact) == {6.0, 12.0}
+    # 2 : 1; four standard deviations of 900 draws
+    assert (exact == 6).mean() == pytest.approx(2 / 3, abs=0.063)
+    around = kbps(0.15)
+    low, high = around[around < 8], around[around > 8]
+    for part, centre in ((low, 6), (high, 12)):
+        assert 0.85 * centre <= part.min() < 0.87 * centre
+        assert 1.13 * centre < part.max() <= 1.15 * centre
 
 
 def write(path: Path, hz: float, seconds: float, rate: int, channels: int = 1) -> None:

@@ -43,7 +43,9 @@ def test_written_recipe_reads_back_equal():
         ({"loss": {"windows": ["a"]}}, ["[loss]", "windows"]),
         ({"loss": {"windows": []}}, ["windows"]),
         ({"augment": {"speed": [1.2, 0.8]}}, ["speed"]),
-        ({"train": {"stage_probs": {"all": 1.0}}}, ["'all'"]),
+        ({"train": {"bitrates_kbps": []}}, ["bitrates_kbps"]),
+        ({"train": {"bitrates_kbps": [6.0, -1.0]}}, ["bitrates_kbps", "-1"]),
+        ({"train": {"bitrate_spread": 1.0}}, ["bitrate_spread"]),
     ],
 )
 def test_mistakes_are_named(values: dict, words: list[str]):

@@ -1,6 +1,6 @@
 """The ``.eul`` format: packets of coded frames on disk or in a pipe, and the codes in their bytes.
 
-Needs numpy, and safetensors for a model's tables, but no torch; ``docs/bitstream.md`` specifies it.
+Needs numpy alone; ``docs/bitstream.md`` specifies it.
 The container (:class:`EulReader`, :class:`EulWriter`) moves payloads, which are bytes.
 Codes become payloads and come back in :class:`PayloadCoder` (planes, by a model's
 :class:`CodeTables`) and :class:`ConstantCoder` (the same number of codes for every frame).

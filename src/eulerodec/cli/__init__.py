@@ -26,6 +26,7 @@ from .demo import demo
 from .doctor import doctor
 from .encode import encode
 from .evaluate import evaluate
+from .fit import fit
 from .info import info
 from .pack import pack
 from .play import play
@@ -54,7 +55,8 @@ def cli(ctx: click.Context) -> None:
 
 
 for _command in (
-    encode, decode, play, info, demo, doctor, train, pack, cut, concat, rate, evaluate, codebooks,
+    encode, decode, play, info, demo, doctor, pack, fit, train, cut, concat, rate, evaluate,
+    codebooks,
 ):  # fmt: skip
     cli.add_command(_command)
 

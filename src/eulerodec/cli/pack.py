@@ -17,7 +17,7 @@ import click
     help="Sample rate of the model to be trained.",
 )
 def pack(data: tuple[str, ...], out: str, sample_rate: int) -> None:
-    """Decode training audio once, for `train --data DIR`.
+    """Decode training audio once, for `fit --data DIR` and `train --data DIR`.
 
     DATA are folders of audio or manifests. Several training processes need a packed cache.
     """

@@ -1,8 +1,8 @@
 """Concealment of lost latent frames by repeating the last pitch period, with a fade to silence.
 
-Works on what packets tell (:mod:`.frames`), before the decoder network, whose context smooths the joins. At the
-first lost frame the signal of the last frames is made by the decoder's transform path alone, and
-the period of L samples with the largest normalised correlation
+Works on what packets tell (:mod:`.frames`), before the decoder network, whose context smooths the
+joins. At the first lost frame the signal of the last frames is made by the decoder's transform
+path alone, and the period of L samples with the largest normalised correlation
 
     c(L) = <x_n, x_{n-L}> / (|x_n| |x_{n-L}|),   n over the last WINDOW_S seconds,
 

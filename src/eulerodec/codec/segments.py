@@ -51,9 +51,9 @@ class FileDecoder:
         self._decoder = StreamDecoder(
             model, info, sample_rate=sample_rate, block_frames=block_frames
         )
-        self._start_segment()
         self._at = 0  # segments that are done
         self._frames = self._given = 0  # of the present segment: frames in, samples out
+        self._start_segment()
 
     @property
     def n_output(self) -> int | None:

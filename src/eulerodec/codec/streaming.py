@@ -206,7 +206,7 @@ class StreamEncoder:
         return [packet for packet in packets if packet is not None]
 
     def _packet(self, block: Tensor) -> Packet | None:
-        """Samples [C, frames_per_packet * hop] -> the packet of so many frames, fewer at the end."""
+        """Samples [C, frames_per_packet * hop] -> their packet; the last may have fewer frames."""
         state, model = self._state, self._network
         stft, n_frames = model.stft, self.info.frames_per_packet
         wav = state.samples.extend(block.to(stft.window.device), stft.n_fft - stft.hop_length)
@@ -413,7 +413,8 @@ def checked_samples(wav: ArrayLike | Tensor) -> NDArray[np.float32]:
         AudioError: another shape or type, samples that are NaN, infinite, or far too loud.
     """
     if isinstance(wav, Tensor):
-        wav = (wav.float() if wav.is_floating_point() else wav).detach().cpu().numpy()
+        wav = wav.float() if wav.is_floating_point() else wav
+        wav = wav.detach().cpu().numpy()
     x = np.asarray(wav)
     if x.size and x.dtype.kind != "f":
         raise AudioError(

@@ -14,9 +14,7 @@ __all__ = ["ModelConfig"]
 
 _MAX_NUMBER = 1 << 20  # of any setting
 _MAX_BLOCKS = 1 << 10  # blocks are Python objects, whatever their size
-_MAY_BE_ZERO = {
-    "decoder_blocks", "decoder_look_ahead", "attention_window",
-}  # fmt: skip
+_MAY_BE_ZERO = {"decoder_blocks", "decoder_look_ahead", "attention_window"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,16 +112,12 @@ class ModelConfig:
 
     @classmethod
     def tiny(cls) -> ModelConfig:
-        """A very small network with the full rates and codebook sizes, for tests."""
+        """A very small network for tests."""
         return cls(
             latent_dim=8,
-            energy_channels=16,
             pitch_channels=16,
-            encoder_channels=16,
             decoder_channels=16,
-            encoder_blocks=2,
             decoder_blocks=2,
-            encoder_look_ahead=1,
             decoder_look_ahead=1,
             attention_window=(4, 1),
             bands=4,

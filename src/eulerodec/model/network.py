@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from ..errors import AudioError
+from ..errors import AudioError, ConfigError
 from ..nn import STFT
 from ..quantize import CodeBook, Coded, PacketCoder
 from .bands import Bands
@@ -60,12 +60,22 @@ class EuleroDec(nn.Module):
 
     def __init__(self, config: ModelConfig, book: CodeBook) -> None:
         super().__init__()
+        width, bands = book.codebooks.shape[2], book.tables.n_bands
+        if width != config.hop_length:
+            raise ConfigError(
+                f"codes of {width} numbers a frame do not fit hop_length={config.hop_length}"
+            )
         self.config = config
         self.book = book
         self.coder = PacketCoder(book)
         # without weights or saved buffers: parts that need them hold the same ones
         self.stft = STFT(config.n_fft, config.hop_length)
         self.bands = Bands(config.sample_rate, config.hop_length)
+        if bands != self.bands.count:
+            raise ConfigError(
+                f"codes of {bands} bands do not fit sample_rate={config.sample_rate}, which has"
+                f" {self.bands.count}"
+            )
         self.encoder = Encoder(config)
         self.decoder = Decoder(config, self.stft, self.bands, book.n_codebooks, book.n_energies)
         set_lapped_transform(self.encoder, self.decoder, self.stft)

@@ -12,7 +12,7 @@ from ..nn import STFT, WidelyLinearConv1d
 from .decoder import Decoder
 from .encoder import Encoder
 
-__all__ = ["channel_rms", "set_lapped_transform", "set_planar_matrix"]
+__all__ = ["channel_rms", "lapped_transform", "set_lapped_transform", "set_planar_matrix"]
 
 
 def channel_rms(parts: Iterable[Tensor]) -> Tensor:
@@ -34,15 +34,18 @@ def set_planar_matrix(layer: WidelyLinearConv1d, matrix: Tensor) -> None:
         layer.weight_conj.copy_(b[:, :, None])
 
 
-def set_lapped_transform(encoder: Encoder, decoder: Decoder, stft: STFT) -> None:
-    """MDCT as a widely linear map of one STFT frame, and back; identity-like band selection.
+def lapped_transform(stft: STFT) -> tuple[Tensor, Tensor]:
+    """The MDCT of a planar STFT frame, and the planar STFT of what a frame of it stands for.
 
     MDCT (Princen, Johnson & Bradley 1987): y_k = sqrt(2/h) sum_n w_n x_n cos(pi/h (n + 1/2 + h/2)
     (k + 1/2)) over a window of 2h samples. y is linear in the windowed frame, which is linear in
     (re, im) of its STFT. Coefficients 2j and 2j + 1 become re and im of the complex coefficient j.
+
+    Returns:
+        float64 ``[h, 2F]`` and ``[2F, h]``.
     """
-    hop = decoder.config.hop_length
     bins = stft.n_bins
+    hop = bins - 1
     n = torch.arange(2 * hop, dtype=torch.float64) + 0.5 + hop / 2
     k = torch.arange(hop, dtype=torch.float64) + 0.5
     mdct = math.sqrt(2.0 / hop) * torch.cos(math.pi / hop * torch.outer(k, n))  # [h, 2h]
@@ -53,10 +56,16 @@ def set_lapped_transform(encoder: Encoder, decoder: Decoder, stft: STFT) -> None
         torch.fft.irfft(unit.to(torch.complex128), n=2 * hop),
         torch.fft.irfft(1j * unit, n=2 * hop),
     ])  # fmt: skip
-    forward = mdct @ frame.t()  # [h, 2 bins]
     back = torch.fft.rfft(mdct).t()  # [bins, h]
+    return mdct @ frame.t(), torch.cat([back.real, back.imag])
+
+
+def set_lapped_transform(encoder: Encoder, decoder: Decoder, stft: STFT) -> None:
+    """Sets both transforms to the MDCT and back; identity-like band selection."""
+    forward, back = lapped_transform(stft)
     set_planar_matrix(encoder.transform, forward.float())
-    set_planar_matrix(decoder.transform, torch.cat([back.real, back.imag]).float())
+    set_planar_matrix(decoder.transform, back.float())
+    hop = decoder.config.hop_length
     # until initialize(): the lowest coefficients, as they are
     half, dim = hop // 2, decoder.config.latent_dim
     matrix = torch.zeros(2 * dim, hop)

@@ -49,6 +49,10 @@ class CodeBook:
         if not bool(self.codebooks.isfinite().all()) or not np.isfinite(self.energy_weight).all():
             raise WeightsError("codes: NaN or infinite numbers")
 
+    def __deepcopy__(self, memo: object) -> CodeBook:
+        """This one: it is frozen, and large."""
+        return self
+
     @property
     def n_codebooks(self) -> int:
         """Most stages of latents."""

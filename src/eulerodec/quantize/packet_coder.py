@@ -15,7 +15,7 @@ from .allocation import SPARE, Allocation, Depths
 from .code_book import CodeBook
 from .energies import BlockEnergies
 from .ragged import ragged_decode, ragged_search
-from .search import DEFAULT_BEAM, search_tables
+from .search import DEFAULT_BEAM, SearchTables, search_tables
 
 __all__ = ["Coded", "PacketCoder"]
 
@@ -47,13 +47,16 @@ class PacketCoder:
         self.payload = PayloadCoder(book.tables)
         self._energies = BlockEnergies(book.tables, book.energy_weight)
         self._allocation = Allocation(book.tables)
-        self._search_tables = search_tables(book.codebooks)
+        self._search_tables: SearchTables | None = None  # only an encoder needs them
+
+    def __deepcopy__(self, memo: object) -> PacketCoder:
+        """This one: nothing in it is trained, and it is large."""
+        return self
 
     def to(self, device: torch.device) -> PacketCoder:
         """Moves the codebooks; returns this coder."""
         self.codebooks = self.codebooks.to(device)
-        transposed, norms = self._search_tables
-        self._search_tables = transposed.to(device), norms.to(device)
+        self._search_tables = None
         return self
 
     def encode(self, z: Tensor, bands: Tensor, n_bytes: int, beam: int = DEFAULT_BEAM) -> bytes:
@@ -104,6 +107,8 @@ class PacketCoder:
         self, codes: PacketCodes, unit: Tensor, rest: np.ndarray, depths: Depths, beam: int
     ) -> None:
         depth = torch.from_numpy(depths.latents).to(unit.device).flatten()
+        if self._search_tables is None:
+            self._search_tables = search_tables(self.codebooks)
         found = ragged_search(unit.flatten(0, 1), self.codebooks, depth, beam, self._search_tables)
         found = found.view(*unit.shape[:2], -1).transpose(1, 2)
         codes.latents[:] = found.cpu().numpy()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,9 +28,9 @@ from .cache import (
     pack,
     synthesize,
 )
-from .recipe import AugmentConfig, DataConfig
+from .recipe import AugmentConfig, DataConfig, TrainConfig
 
-__all__ = ["Batch", "Crops", "load_data", "prefetch", "sample_stages", "split"]
+__all__ = ["Batch", "Crops", "load_data", "prefetch", "split"]
 
 Wave = NDArray[np.float32]
 MAX_DRAWS = 8  # tries for a crop that is not silent
@@ -40,10 +40,10 @@ VAL_STEP = 2**41
 
 @dataclass(frozen=True)
 class Batch:
-    """``audio`` float32 [B, 1, N] in [-1, 1]; ``n_codebooks`` int64 [B]."""
+    """``audio`` float32 [B, 1, N] in [-1, 1]; ``bitrate_kbps`` float32 [B]."""
 
     audio: Wave
-    n_codebooks: NDArray[np.int64]
+    bitrate_kbps: NDArray[np.float32]
 
 
 def load_data(config: DataConfig, sample_rate: int, *, quiet: bool = False) -> list[Cache]:
@@ -113,7 +113,8 @@ class Crops:
     Args:
         caches: decoded audio, all at one rate.
         config: ``[data]``; augment: ``[augment]``, or None for untouched crops.
-        stages: probability of each number of stages, see :func:`sample_stages`.
+        rates: ``[train]``, which says what rates the crops of a batch have.
+        rank: of the process, which draws crops of its own.
     """
 
     def __init__(
@@ -121,11 +122,11 @@ class Crops:
         caches: Sequence[Cache],
         config: DataConfig,
         augment: AugmentConfig | None,
-        stages: NDArray[np.float64],
+        rates: TrainConfig,
         *,
         rank: int = 0,
     ):
-        self.config, self.augment, self.stages, self.rank = config, augment, stages, rank
+        self.config, self.augment, self.rates, self.rank = config, augment, rates, rank
         self.sample_rate = caches[0].sample_rate
         self.n_samples = round(config.crop_seconds * self.sample_rate)
         self.audio = [c.audio for c in caches]
@@ -140,8 +141,11 @@ class Crops:
         rng = np.random.default_rng([self.config.seed, self.rank, step])
         size = self.config.batch_size
         audio = np.stack([self._crop(rng) for _ in range(size)])[:, None]
-        n_codebooks = rng.choice(len(self.stages), size=size, p=self.stages) + 1
-        return Batch(audio, n_codebooks)
+        spread = self.rates.bitrate_spread
+        kbps = rng.choice(self.rates.bitrates_kbps, size) * rng.uniform(
+            1 - spread, 1 + spread, size
+        )
+        return Batch(audio, kbps.astype(np.float32))
 
     def plain(self, count: int, seconds: float, step: int) -> Wave:
         """``count`` crops without augmentation, float32 [count, 1, N]; fixed by the seed."""
@@ -150,7 +154,7 @@ class Crops:
         return np.stack([self._draw(n, 0, rng) for _ in range(count)])[:, None]
 
     def fitting(self, count: int) -> Wave:
-        """``count`` crops to fit a transform and codebooks to, every second one augmented."""
+        """``count`` crops to set a model from, every second one augmented."""
         rng = np.random.default_rng([self.config.seed, self.rank, INIT_STEP])
         draws = (self._crop, lambda rng: self._draw(self.n_samples, 0, rng))
         return np.stack([draws[k % 2](rng) for k in range(count)])[:, None]
@@ -199,26 +203,6 @@ def _item_weights(items: Sequence[Item], alpha: float) -> NDArray[np.float64]:
     for item in items:
         total[item.source] = total.get(item.source, 0.0) + item.n
     return np.array([total[i.source] ** (alpha - 1) for i in items]) * length
-
-
-def sample_stages(probs: Mapping[str, float], n_codebooks: int) -> NDArray[np.float64]:
-    """Probability of 1 .. n_codebooks stages, [n_codebooks]; ``other`` is spread over the rest.
-
-    Raises:
-        ConfigError: a number of stages that the model does not have.
-    """
-    out = np.full(n_codebooks, -1.0)
-    for key, value in probs.items():
-        if key == "other":
-            continue
-        if int(key) > n_codebooks:
-            raise ConfigError(f"stage_probs: {key} stages, but the model has {n_codebooks}")
-        out[int(key) - 1] = value
-    rest = out < 0
-    out[rest] = probs.get("other", 0.0) / max(int(rest.sum()), 1)
-    if out.sum() <= 0:
-        raise ConfigError("stage_probs give no number of stages a probability above 0")
-    return out / out.sum()
 
 
 def prefetch(crops: Crops, first: int, last: int, workers: int) -> Iterator[tuple[int, Batch]]:

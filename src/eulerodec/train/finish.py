@@ -5,24 +5,24 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 
-from ..codec.weights import save_weights
 from .cache import Cache
 from .logs import Reporter, plot_log
-from .setup import State
+from .setup import Save, State
 from .validate import validate
 
 
-def finish(state: State, reporter: Reporter, reason: str) -> dict[str, float]:
+def finish(state: State, reporter: Reporter, reason: str, save: Save) -> dict[str, float]:
     """Last scores, slim weights, recipe, facts and curves.
 
     Args:
         state: the run.
         reporter: gets the scores.
         reason: why the run ended; see :class:`~eulerodec.train.loop.Result`.
+        save: writes the weights.
 
     Returns:
         The scores; none after a signal, whose sender may not wait.
@@ -47,9 +47,7 @@ def finish(state: State, reporter: Reporter, reason: str) -> dict[str, float]:
         "validation": {k: round(v, 4) for k, v in scores.items()},
         "data": _data_summary(state.data),
     }
-    save_weights(
-        state.out, cast(Any, state.average.model), name=recipe.train.name, about=facts, half=True
-    )
+    save(state.out, state.average.model, name=recipe.train.name, about=facts, half=True)
     (state.out / "training.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     plot_log(state.out / "log.csv", state.out / "loss.png")
     reporter.say(f"{reason} at step {progress.step}; weights in {state.out}")

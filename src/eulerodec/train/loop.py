@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from ..codec.weights import build_network
+from ..codec.weights import build_network, save_weights
 from ..errors import TrainingError
 from ..model.fit import initialize as initialize_codec
 from .checkpoint import CHECKPOINT, Progress
@@ -22,7 +22,7 @@ from .distributed import World
 from .finish import finish
 from .logs import Averages, Reporter
 from .recipe import Recipe, load_recipe, with_changes
-from .setup import Build, Initialize, Loss, State, prepare
+from .setup import Build, Initialize, Loss, Save, State, prepare
 from .step import Stepper
 from .validate import validate
 
@@ -52,6 +52,7 @@ def run(
     build: Build = build_network,
     initialize: Initialize | None = initialize_codec,
     loss: Loss | None = None,
+    save: Save = save_weights,
 ) -> Result:
     """Train as a recipe says; under ``torchrun``, one call per process.
 
@@ -66,10 +67,12 @@ def run(
         overrides: ``section.key=value``, as on the command line (for a recipe given by path).
         quiet: print nothing.
         build: makes the model from the recipe's ``[model]`` and checks it. The model has
-            ``sample_rate`` and ``n_codebooks``, is called as :class:`~eulerodec.model.EuleroDec`
-            is, and gives an output with ``audio``, ``losses`` and ``stats``.
+            ``sample_rate``, is called as :class:`~eulerodec.model.EuleroDec` is (audio, and
+            ``bitrate_kbps`` of each item), and gives an output with ``audio``, ``losses`` and
+            ``stats``.
         initialize: sets a new model from crops of the data, in place; None for nothing.
         loss: of (audio, target), instead of the one of ``[loss]``.
+        save: writes the slim weights at the end.
 
     Raises:
         ConfigError: the recipe is wrong or there is no data; nothing has been made then.
@@ -99,7 +102,7 @@ def run(
             with _stop_signals() as stop:
                 reason = fit(state, reporter, stop)
                 state.save()
-            scores = finish(state, reporter, reason) if reporter else {}
+            scores = finish(state, reporter, reason, save) if reporter else {}
         finally:
             if reporter:
                 reporter.close()

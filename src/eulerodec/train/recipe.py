@@ -8,6 +8,7 @@ by whatever builds the model, before the run makes anything.
 from __future__ import annotations
 
 import json
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -114,11 +115,7 @@ class LossConfig:
     noise: float = 0.0
     """Weight of the log noise-to-signal ratio in bands."""
     commitment: float = 0.25
-    """Weight of the distance of the latents from their codes."""
-    shift: float = 0.0
-    """Weight of the power that the encoder's network adds to the latents, relative to the
-    quantisation error: it holds the network within reach of frozen codebooks. The straight-through
-    gradient is right for shifts that are small beside that error, and leads astray beyond."""
+    """Weight of the distance of latents from their codes, in models that are trained with them."""
     windows: tuple[int, ...] = (256, 512, 1024)
     """STFT windows of the complex and magnitude terms in samples; the hop is a quarter."""
     exponent: float = 0.5
@@ -146,13 +143,14 @@ class TrainConfig:
     grad_clip: float = 1.0
     ema_decay: float = 0.999
     """Running average of the weights, used for validation and export; 0 = the last weights."""
-    stage_probs: dict[str, float] = field(
-        default_factory=lambda: {"12": 0.5, "6": 0.4, "other": 0.1}
+    bitrates_kbps: list[float] = field(
+        default_factory=lambda: [1.5, 3.0, 6.0, 6.0, 8.0, 12.0, 12.0, 15.0]
     )
-    """Probability of each number of stages per item; ``other`` is shared by all not named."""
+    """What each crop is coded at, drawn with equal chance ..."""
+    bitrate_spread: float = 0.15
+    """... times a random factor, at most so far from 1."""
     init_crops: int = 2000
-    """Training crops for setting the model from data before the first step; 0 = do not. K-means of
-    2048 codes wants about 200 000 frames, which is 2000 crops of 1 s."""
+    """Training crops for setting the model from data before the first step; 0 = do not."""
     checkpoint_minutes: float = 10.0
     val_every: int = 1000
     log_every: int = 20
@@ -165,7 +163,11 @@ class TrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """One training run. ``model`` is what its builder takes, the fields of a ModelConfig."""
+    """One training run.
+
+    ``model`` is what its builder takes: for the codec the fields of a ModelConfig, and ``codes``,
+    the bundled name or folder of the codes that the decoder is trained for.
+    """
 
     model: dict[str, Any] = field(default_factory=dict)
     loss: LossConfig = field(default_factory=LossConfig)
@@ -244,15 +246,12 @@ def _check(recipe: Recipe, where: str) -> None:
     need(recipe.loss.band_hop > 0, f"band_hop = {recipe.loss.band_hop} must be at least 1")
     need(run.precision in ("fp32", "bf16"), f"precision = {run.precision!r}; allowed: fp32, bf16")
     need(0 <= run.ema_decay < 1, f"ema_decay = {run.ema_decay} must be in [0, 1)")
-    for key in run.stage_probs:
-        need(
-            key == "other" or (key.isdecimal() and int(key) > 0),
-            f"stage_probs: {key!r} is neither a number of stages nor 'other'",
-        )
+    rates = run.bitrates_kbps
     need(
-        sum(run.stage_probs.values()) > 0 and min(run.stage_probs.values()) >= 0,
-        "stage_probs must be at least 0 and not all 0",
+        bool(rates) and all(0 < kbps < math.inf for kbps in rates),
+        f"bitrates_kbps = {rates} must be one or more numbers above 0",
     )
+    need(0 <= run.bitrate_spread < 1, f"bitrate_spread = {run.bitrate_spread} must be in [0, 1)")
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..errors import ConfigError, TrainingError
 from .cache import Cache
 from .checkpoint import CHECKPOINT, Progress, load_checkpoint, restore, save_checkpoint, start_from
-from .data import VAL_STEP, Crops, load_data, sample_stages, split
+from .data import VAL_STEP, Crops, load_data, split
 from .distributed import World
 from .losses import ReconstructionLoss
 from .optim import WeightAverage, make_optimizer, set_frozen
@@ -24,6 +24,14 @@ from .recipe import Recipe
 Loss = Callable[[Tensor, Tensor], tuple[Tensor, dict[str, Tensor]]]
 Build = Callable[[dict[str, Any]], nn.Module]  # from a recipe's [model]
 Initialize = Callable[[Any, Tensor], None]  # sets a model from audio [n, 1, N]
+
+
+class Save(Protocol):
+    """Writes a model's slim weights; see :func:`eulerodec.codec.weights.save_weights`."""
+
+    def __call__(
+        self, folder: Path, model: Any, /, *, name: str, about: dict[str, Any], half: bool
+    ) -> Any: ...
 
 
 @dataclass
@@ -82,8 +90,7 @@ def prepare(
     if loss is None:
         loss = ReconstructionLoss(recipe.loss, model.sample_rate).to(world.device)
     train_data, val_data = split(open_data(recipe, model.sample_rate, world, quiet), recipe.data)
-    stages = sample_stages(recipe.train.stage_probs, model.n_codebooks)
-    crops = Crops(train_data, recipe.data, recipe.augment, stages, rank=world.rank)
+    crops = Crops(train_data, recipe.data, recipe.augment, recipe.train, rank=world.rank)
     optimizer = make_optimizer(model, recipe.optim)
     set_frozen(model, recipe.optim.freeze_until)  # names are checked before anything runs
     saved = out / CHECKPOINT
@@ -103,7 +110,7 @@ def prepare(
     progress = Progress()
     if checkpoint is not None:
         progress = restore(checkpoint, model, average, optimizer)
-    val = validation_crops(val_data, recipe, stages, world) if world.first else None
+    val = validation_crops(val_data, recipe, world) if world.first else None
     return State(
         recipe, world, out, model, loss, average, optimizer, progress, train_data, crops, val
     )
@@ -132,20 +139,18 @@ def open_data(recipe: Recipe, sample_rate: int, world: World, quiet: bool) -> li
 def initialize_model(
     model: nn.Module, initialize: Initialize, crops: Crops, count: int, device: torch.device
 ) -> None:
-    """Set the model's first transform and codebooks from ``count`` crops."""
+    """Set the model from ``count`` crops."""
     torch.manual_seed(crops.config.seed)
     with torch.no_grad():
         initialize(model, torch.from_numpy(crops.fitting(count)).to(device))
 
 
-def validation_crops(
-    held_out: Sequence[Cache], recipe: Recipe, stages: Any, world: World
-) -> Tensor | None:
+def validation_crops(held_out: Sequence[Cache], recipe: Recipe, world: World) -> Tensor | None:
     """Fixed crops of the held-out speakers, all sources alike, on the device."""
     if not held_out or recipe.data.val_crops <= 0:
         return None
     config = dataclasses.replace(recipe.data, alpha=0.0, silence_skip=1.0)
-    crops = Crops(held_out, config, None, stages)
+    crops = Crops(held_out, config, None, recipe.train)
     wav = crops.plain(config.val_crops, config.val_seconds, VAL_STEP)
     return torch.from_numpy(wav).to(world.device)
 

@@ -57,8 +57,8 @@ class Stepper:
         # draws inside the model (dropout, revival of codes) follow the step, as the data do
         torch.manual_seed(state.recipe.train.seed * 1_000_003 + step)
         wav = torch.from_numpy(batch.audio).to(device, non_blocking=True)
-        n_codebooks = torch.from_numpy(batch.n_codebooks).to(device, non_blocking=True)
-        forward = partial(self._forward, wav, n_codebooks)
+        bitrate_kbps = torch.from_numpy(batch.bitrate_kbps).to(device, non_blocking=True)
+        forward = partial(self._forward, wav, bitrate_kbps)
 
         state.optimizer.zero_grad(set_to_none=True)
         output = forward(self._net)
@@ -83,9 +83,9 @@ class Stepper:
             set_frozen(self.state.model, prefixes)
             self._net = self.state.world.wrap(self.state.model)
 
-    def _forward(self, wav: Tensor, n_codebooks: Tensor, net: nn.Module) -> Any:
+    def _forward(self, wav: Tensor, bitrate_kbps: Tensor, net: nn.Module) -> Any:
         with self.autocast:
-            return net(wav, n_codebooks=n_codebooks)
+            return net(wav, bitrate_kbps=bitrate_kbps)
 
     def _loss(self, output: Any, wav: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of the audio and the model's own terms, each by its weight in ``[loss]``."""

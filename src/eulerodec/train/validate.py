@@ -25,19 +25,17 @@ def validate(
 
     Returns:
         ``val_si_sdr_raw`` in dB without quantiser; ``val_si_sdr_6``, ``val_mel_6`` (the log-mel
-        distance of :func:`eulerodec.metrics.log_mel`) and the same with 12 stages, as far as the
-        model has them.
+        distance of :func:`eulerodec.metrics.log_mel`) at 6 kbps, and the same at 12.
     """
-    stages = int(getattr(model, "n_codebooks", 12))
     scores: dict[str, list[float]] = {}
     for wav in crops.split(batch_size):
-        for k in (None, *(k for k in (6, 12) if k <= stages)):
-            n_codebooks = None if k is None else torch.full((len(wav),), k, device=wav.device)
-            out = model(wav, n_codebooks=n_codebooks, quantize=k is not None)
-            name = "raw" if k is None else str(k)
+        for kbps in (None, 6, 12):
+            rate = None if kbps is None else torch.full((len(wav),), float(kbps), device=wav.device)
+            out = model(wav, bitrate_kbps=rate)
+            name = "raw" if kbps is None else str(kbps)
             for x, y in zip(_rows(wav), _rows(out.audio), strict=True):
                 scores.setdefault(f"val_si_sdr_{name}", []).append(si_sdr(x, y))
-                if k is not None:
+                if kbps is not None:
                     scores.setdefault(f"val_mel_{name}", []).append(log_mel(x, y, sample_rate))
     return {name: float(np.mean(values)) for name, values in scores.items()}
 

@@ -1,7 +1,6 @@
-"""Fits the tables of the payload coder: energy codebooks, classes of frames, frequencies of codes.
+"""The parts of a fit of codes: k-means, energy codebooks, classes of frames, frequencies.
 
-The energies are fitted first. Then latents can be normalised by them and their codebooks fitted;
-last come the frequencies, which are counted on codes as the encoder chooses them.
+:mod:`eulerodec.train.fit` puts them together.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from eulerodec.bitstream.code_tables import ABSENT, FEATURE_LIMIT, TOTAL, CodeTables
-from eulerodec.bitstream.payload import PacketCodes, PayloadCoder
+from ..bitstream.code_tables import ABSENT, FEATURE_LIMIT, TOTAL, CodeTables
+from ..bitstream.payload import PacketCodes, PayloadCoder
 
 __all__ = [
     "EnergyFit",
@@ -44,7 +43,7 @@ class PlaneRule:
 
     slope: float = 0.25
     max_delay: int = 6
-    energy_planes: tuple[int, ...] = (3, 5, 9, 11, 13, 15, 17, 19)
+    energy_planes: tuple[int, ...] = (2, 4, 6, 8, 10, 12, 14, 16)
     n_latents: int = 20
 
     @property
@@ -89,6 +88,9 @@ def kmeans(
         size: number of code vectors.
         weight: of each vector, ``[n]``.
         rounds: (every how many-th vector is seen, iterations), one after the other.
+
+    Returns:
+        The code vectors; the same for the same input.
     """
     start = np.linspace(0, len(x) - 1, size).astype(int)
     book = x[start] + 1e-6 * np.random.default_rng(0).standard_normal((size, x.shape[1]))
@@ -137,6 +139,9 @@ def fit_energies(
         size: codes of a stage.
         n_base, n_more: stages with feedback, and after them.
         turns: rounds of fitting with the feedback of what was decoded.
+
+    Returns:
+        The fit, its first ``n_base`` codebooks those with feedback.
     """
     mean = blocks.reshape(-1, blocks.shape[2]).mean(0)
     noise = np.random.default_rng(0).standard_normal(blocks.shape).astype(np.float32)
@@ -207,6 +212,9 @@ def first_tables(
         rule: the order of codes.
         n_classes: of frames.
         n_contexts: of blocks before a block, with one for none.
+
+    Returns:
+        The tables.
     """
     size = fit.books.shape[1]
     width = np.maximum(np.rint(16.0 * band_width), 1).astype(np.int32)
@@ -252,7 +260,10 @@ def fit_classes(
     Args:
         tables: with energies.
         packets: codes with the base energies.
-        weigh: how a frame's weight falls, in nepers a 1/16 dB that it is softer.
+        weigh: how a frame's weight falls, in nepers a dB that it is softer.
+
+    Returns:
+        The same tables with other ``class_centres``.
     """
     coder = PayloadCoder(tables)
     features, weights = [], []
@@ -268,7 +279,15 @@ def fit_classes(
 
 
 def count_codes(tables: CodeTables, packets: Iterable[PacketCodes]) -> CodeTables:
-    """Tables with frequencies as they are in codes of the encoder's choice."""
+    """Tables with frequencies as they are in codes of the encoder's choice.
+
+    Args:
+        tables: with energies and classes.
+        packets: codes as the encoder chooses them at a high rate.
+
+    Returns:
+        The same tables with other counts.
+    """
     coder = PayloadCoder(tables)
     latents = np.zeros(tables.latent_counts.shape)
     energies = np.zeros(tables.energy_counts.shape)

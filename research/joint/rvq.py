@@ -7,15 +7,13 @@ gradient and only the first stage's commitment loss would reach the encoder.)
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from ..settings import whole
-from .search import DEFAULT_BEAM, MAX_BEAM, SearchTables, beam_search, nearest, search_tables
+from eulerodec.quantize import DEFAULT_BEAM, beam_search, nearest, search_tables
 
 __all__ = ["QuantizerOutput", "ResidualVQ", "cluster_means", "perplexity"]
 
@@ -80,45 +78,28 @@ class ResidualVQ(nn.Module):
     # ---- coding -------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def encode(
-        self,
-        z: Tensor,
-        n_codebooks: int | None = None,
-        beam: int = DEFAULT_BEAM,
-        tables: SearchTables | None = None,
-        restarts: Collection[int] = (),
-    ) -> Tensor:
+    def encode(self, z: Tensor, n_codebooks: int | None = None, beam: int = DEFAULT_BEAM) -> Tensor:
         """Planar ``[B, 2D, T]`` -> codes int64 ``[B, K, T]``.
 
         Args:
             z: latents.
             n_codebooks: stages K; all by default.
-            beam: paths of the search, from 1 to ``MAX_BEAM``.
-            tables: :meth:`tables`, if they are at hand.
-            restarts: see :func:`beam_search`.
+            beam: paths of the search, 1 or more.
 
         Raises:
             ValueError: more stages than there are, or fewer than one.
-            ConfigError: a beam out of range.
         """
         stages = self._check_stages(self.n_codebooks if n_codebooks is None else n_codebooks)
-        beam = whole("beam", beam, 1, MAX_BEAM)
         batch, dim, frames = z.shape
         if frames == 0:
             return torch.zeros(batch, stages, 0, dtype=torch.int64, device=z.device)
         x = z.float().transpose(1, 2).reshape(-1, dim)
         books = self.codebooks[:stages]
-        if tables is None:
-            tables = search_tables(books)
+        tables = search_tables(books)
         # a chunk whose table of distances fits in a processor's cache
-        parts = x.split(512 // beam)
-        codes = torch.cat([beam_search(part, books, beam, tables, restarts) for part in parts])
+        parts = x.split(max(1, 512 // beam))
+        codes = torch.cat([beam_search(part, books, beam, tables) for part in parts])
         return codes.view(batch, frames, stages).transpose(1, 2).contiguous()
-
-    @torch.no_grad()
-    def tables(self) -> SearchTables:
-        """What the search needs of the codebooks."""
-        return search_tables(self.codebooks)
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:

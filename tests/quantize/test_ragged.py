@@ -8,8 +8,8 @@ from helpers.code_tables import random_codes, random_tables
 from eulerodec.bitstream.code_tables import TOTAL
 from eulerodec.bitstream.payload import PayloadCoder
 from eulerodec.quantize import beam_search
-from research.planes.allocation import SPARE, Allocation
-from research.planes.ragged import ragged_decode, ragged_search
+from eulerodec.quantize.allocation import SPARE, Allocation
+from eulerodec.quantize.ragged import ragged_decode, ragged_search
 
 TABLES = random_tables()
 CODER = PayloadCoder(TABLES)

@@ -5,8 +5,8 @@ import pytest
 
 from eulerodec.bitstream.code_tables import TOTAL
 from eulerodec.bitstream.payload import PacketCodes, PayloadCoder
-from research.planes.energies import BlockEnergies
-from research.planes.fit import (
+from eulerodec.quantize.energies import BlockEnergies
+from eulerodec.train.tables import (
     PlaneRule,
     count_codes,
     first_tables,

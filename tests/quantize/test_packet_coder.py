@@ -11,9 +11,10 @@ from helpers.streams import lower, make_info, split
 
 from eulerodec.bitstream import EulWriter, RateControl, open_reader
 from eulerodec.bitstream.code_tables import TOTAL
-from research.planes import packet_coder
-from research.planes.packet_coder import PacketCoder
-from research.planes.ragged import ragged_search
+from eulerodec.quantize import packet_coder
+from eulerodec.quantize.code_book import CodeBook
+from eulerodec.quantize.packet_coder import PacketCoder
+from eulerodec.quantize.ragged import ragged_search
 
 TABLES = random_tables()
 
@@ -22,7 +23,8 @@ def make_coder(tables=TABLES, size=6):
     generator = torch.Generator().manual_seed(0)
     shape = tables.n_latents, tables.latent_counts.shape[2], size
     scale = 0.7 ** torch.arange(tables.n_latents)[:, None, None]
-    return PacketCoder(tables, torch.randn(*shape, generator=generator) * scale)
+    codebooks = torch.randn(*shape, generator=generator) * scale
+    return PacketCoder(CodeBook(tables, codebooks, np.ones(tables.n_bands, np.float32)))
 
 
 CODER = make_coder()

@@ -5,7 +5,7 @@ import pytest
 from helpers.code_tables import random_tables
 
 from eulerodec.bitstream.payload import PacketCodes, PayloadCoder
-from research.planes.energies import BlockEnergies, latent_gain
+from eulerodec.quantize.energies import BlockEnergies, latent_gain
 
 TABLES = random_tables()
 ENERGIES = BlockEnergies(TABLES)

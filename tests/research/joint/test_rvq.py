@@ -6,7 +6,9 @@ import math
 import pytest
 import torch
 
-from eulerodec.quantize import ResidualVQ
+from research.joint import ResidualVQ
+
+pytestmark = pytest.mark.numeric
 
 
 def quantizer(seed=0, dim=2, stages=3, size=16, **more):

@@ -6,14 +6,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
-from eulerodec.quantize import ResidualVQ
+from research.joint import ResidualVQ
+
+pytestmark = pytest.mark.numeric
 
 WORKER = """
 import sys
 import torch, torch.distributed as dist
-sys.path.insert(0, {here!r})
+sys.path[:0] = [{here!r}, {root!r}]
 from test_rvq_distributed import batches, start
 rank, folder = int(sys.argv[1]), sys.argv[2]
 torch.set_num_threads(1)
@@ -46,7 +49,8 @@ def test_two_processes_equal_one(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         init = f"tcp://127.0.0.1:{free.getsockname()[1]}"
-    code = WORKER.format(here=str(Path(__file__).parent), init=init)
+    here = Path(__file__).parent
+    code = WORKER.format(here=str(here), root=str(here.parents[2]), init=init)
     env = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
     workers = [
         subprocess.Popen([sys.executable, "-c", code, str(rank), str(tmp_path)], env=env)
