@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.cli import speech
-from helpers.models import build
+from helpers.models import build, few_codes
 
 from eulerodec import audio
 from eulerodec.codec import Codec
@@ -37,9 +37,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def other_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same network with other values."""
+    """The same network with other values, for other codes."""
     directory = tmp_path_factory.mktemp("weights") / "other"
-    save_weights(directory, build(seed=1), name="other")
+    save_weights(directory, build(seed=1, book=few_codes(seed=1)), name="other")
     return directory
 
 
@@ -70,7 +70,7 @@ def w(weights: Path) -> list[str]:
 
 @pytest.fixture
 def stream(codec: Codec) -> bytes:
-    """6 s at 6 kbps: three packets."""
+    """6 s at 6 kbps: six packets."""
     return codec.compress(speech(144_000), 24_000, 6)
 
 

@@ -1,17 +1,50 @@
 """Models and signals for the tests of the network."""
 
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
 import torch
 
 from eulerodec import EuleroDec, ModelConfig
+from eulerodec.bitstream.code_tables import TOTAL
+from eulerodec.codec.weights import DEFAULT_WEIGHTS, load_codes
+from eulerodec.quantize import CodeBook
 
 HOP = 264
 TINY = ModelConfig.tiny()
 
 
-def build(config=TINY, seed=0, live=True):
+@lru_cache
+def few_codes(size=256, n_latents=14, seed=0):
+    """Of the bundled codes ``size`` in each stage, so that the search takes no time."""
+    book = load_codes(DEFAULT_WEIGHTS)
+    tables = book.tables
+    kept = np.sort(np.random.default_rng(seed).permutation(1 << tables.codebook_bits)[:size])
+    few = replace(
+        tables,
+        energy_books=tables.energy_books[:, kept],
+        energy_class=tables.energy_class[kept],
+        energy_counts=_shares(tables.energy_counts[..., kept]),
+        latent_plane=tables.latent_plane[:n_latents],
+        latent_counts=_shares(tables.latent_counts[:n_latents, :, kept]),
+    )
+    return CodeBook(few, book.codebooks[:n_latents, kept].contiguous(), book.energy_weight)
+
+
+def _shares(counts):
+    """Frequencies less one of fewer codes."""
+    room = TOTAL - counts.shape[-1]
+    counts = counts.astype(np.int64) + 1
+    counts = counts * room // counts.sum(-1, keepdims=True)
+    counts[..., 0] += room - counts.sum(-1)
+    return counts.astype(np.uint16)
+
+
+def build(config=TINY, seed=0, live=True, book=None):
     """A model in eval mode; ``live`` gives small values to what starts at zero."""
     torch.manual_seed(seed)
-    model = EuleroDec(config)
+    model = EuleroDec(config, few_codes() if book is None else book)
     if live:
         with torch.no_grad():
             for parameter in model.parameters():
@@ -41,8 +74,3 @@ def agree(codes, others):
     For what is computed in other shapes (blocks, batches) or with other numbers of threads.
     """
     return codes.shape == others.shape and bool((codes != others).sum() <= 0.05 * codes.numel())
-
-
-def latents(model, wav):
-    with torch.no_grad():
-        return model.encoder(model.stft.analysis(wav[:, 0]))
