@@ -74,3 +74,19 @@ def agree(codes, others):
     For what is computed in other shapes (blocks, batches) or with other numbers of threads.
     """
     return codes.shape == others.shape and bool((codes != others).sum() <= 0.05 * codes.numel())
+
+
+def analysis(model, wav):
+    with torch.no_grad():
+        return model.analysis(wav)
+
+
+def heard(model, coded, n):
+    """Audio ``[B, 1, n]`` of coded frames, all at once."""
+    with torch.no_grad():
+        return model.stft.synthesis(model.decoder(coded), n)[:, None]
+
+
+def unquantised(model, wav):
+    """The upper bound: latents and energies as they are."""
+    return model(wav).audio

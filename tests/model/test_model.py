@@ -6,14 +6,12 @@ import math
 
 import pytest
 import torch
-from helpers.models import HOP, TINY, agree, build, latents, noise
+from helpers.models import HOP, TINY, analysis, build, heard, noise, unquantised
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from eulerodec import AudioError, ConfigError, ModelConfig
-from eulerodec.codec.streaming import StreamDecoder, StreamEncoder
-from eulerodec.model import Latents
 
 CONFIGS = {"tiny": TINY, "default": ModelConfig()}
 
@@ -33,98 +31,71 @@ def model(request):
     return request.getfixturevalue(request.param)
 
 
+def macs(run):
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
+        run()
+    return counter.get_total_flops() / 2
+
+
 # --- budgets
 
 
 def test_default_model_is_within_its_budgets(default):
-    assert sum(p.numel() for p in default.parameters()) <= 10e6
+    assert sum(p.numel() for p in default.parameters()) <= 5e6
     wav = noise(24000)
-    macs = {}
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-        with FlopCounterMode(display=False) as counter:
-            codes = default.encode(wav)
-        macs["encode"] = counter.get_total_flops() / 2
-        with FlopCounterMode(display=False) as counter:
-            default.decode(codes, 24000)
-        macs["decode"] = counter.get_total_flops() / 2
-    assert 0.1e9 < macs["encode"] <= 1.2e9
-    assert 0.1e9 < macs["decode"] <= 1.2e9
+    z, bands = analysis(default, wav)
+    assert 0.01e9 < macs(lambda: default.analysis(wav)) <= 0.05e9
+    assert 0.1e9 < macs(lambda: default.decoder(default.exact(z, bands))) <= 1.2e9
 
 
-def test_rates(model):
+def test_frame_rate(model):
     assert (model.sample_rate, model.hop_length) == (24000, HOP)
-    assert (model.n_codebooks, model.codebook_size) == (12, 2048)
-    assert model.frame_rate * math.log2(2048) == pytest.approx(1000)  # bit/s of one stage
+    assert model.frame_rate * math.log2(2048) == pytest.approx(1000)  # bit/s of a code a frame
 
 
-@pytest.mark.parametrize(("rate", "hop"), [(16_000, 256), (48_000, 500)])
-def test_other_sample_rates_and_hops(rate, hop):
-    """Frames, bands, a stream and training are those of the config, nothing is of 24 kHz."""
-    model = build(dataclasses.replace(TINY, sample_rate=rate, hop_length=hop))
-    assert model.frame_rate == rate / hop and model.stft.n_fft == 2 * hop
-    assert float(model.bands.centres[-1]) < rate / 2
-    assert float(model.bands.centres[-1] + 3 * model.bands.centres.diff()[-1]) > rate / 2
-    n = 21 * hop + 7
-    wav = noise(n)
-    codes = model.encode(wav)
-    assert codes.shape == (1, 12, 23)
-    audio = model.decode(codes, n)
-    assert audio.shape == (1, 1, n) and torch.isfinite(audio).all()
-    encoder = StreamEncoder(model, 12, sample_rate=rate, block_frames=4)
-    parts = [encoder.push(wav[0, 0, k : k + 1000].numpy()) for k in range(0, n, 1000)]
-    streamed = torch.cat([*parts, encoder.flush()], -1)
-    # roundings of another block size may decide between two codes that are equally near
-    assert streamed.shape == codes.shape and (streamed == codes).float().mean() > 0.99
-    decoder = StreamDecoder(model, 12, sample_rate=rate, block_frames=4)
-    heard = torch.cat([decoder.push(codes), decoder.flush(n)], -1)
-    torch.testing.assert_close(heard, audio[0], rtol=0, atol=1e-4)
-    model.train()(wav).audio.square().mean().backward()
+def test_codes_that_do_not_fit_the_config():
+    with pytest.raises(ConfigError, match="codes of 264 numbers a frame do not fit hop_length=256"):
+        build(dataclasses.replace(TINY, hop_length=256))
+    with pytest.raises(ConfigError, match="codes of 30 bands do not fit sample_rate=16000"):
+        build(dataclasses.replace(TINY, sample_rate=16000))
 
 
 @pytest.mark.parametrize("shape", [(1000,), (1, 1000), (1, 2, 1000)])
 def test_channels_are_items_of_a_batch(tiny, shape):
-    with pytest.raises(AudioError, match=r"\[B, 1, N\]"):
-        tiny.encode(torch.zeros(shape))
+    for call in (tiny.analysis, tiny):
+        with pytest.raises(AudioError, match=r"\[B, 1, N\]"):
+            call(torch.zeros(shape))
 
 
 # --- shapes and lengths
 
 
-@pytest.mark.parametrize("n", [0, 1, 263, 264, 265, 5000])
+@pytest.mark.parametrize("n", [1, 263, 264, 265, 5000])
 def test_lengths_are_exact(model, n):
-    frames = -(-n // HOP) + 1 if n else 0
+    frames = -(-n // HOP) + 1
     assert model.n_frames(n) == frames
-    codes = model.encode(noise(n, batch=2))
-    assert codes.shape == (2, 12, frames) and codes.dtype == torch.int64
-    assert codes.numel() == 0 or 0 <= codes.min() <= codes.max() < 2048
-    wav = model.decode(codes, n)
+    z, bands = analysis(model, noise(n, batch=2))
+    assert z.shape == (2, HOP, frames) and bands.shape == (2, 30, frames)
+    wav = heard(model, model.exact(z, bands), n)
     assert wav.shape == (2, 1, n) and wav.dtype == torch.float32
     assert torch.isfinite(wav).all()
 
 
-def test_decoding_the_first_stages_only(tiny):
-    wav = noise(5000, batch=2)
-    codes = tiny.encode(wav, beam=1)
-    assert torch.equal(tiny.encode(wav, 6, beam=1), codes[:, :6])
-    half = tiny.decode(codes[:, :6], 5000)
-    assert half.shape == wav.shape and torch.isfinite(half).all()
-    assert not torch.equal(half, tiny.decode(codes, 5000))
-
-
-def test_decoder_is_told_the_number_of_stages(tiny):
-    wav = noise(3000)
-    z, bands = latents(tiny, wav), tiny.band_energies(tiny.stft.analysis(wav[:, 0]))
-    with torch.no_grad():
-        six, twelve = (tiny.decoder(z, bands, torch.tensor([k])) for k in (6, 12))
-    assert not torch.allclose(six, twelve)
-
-
-@pytest.mark.parametrize("stages", [0, 13])
-def test_wrong_number_of_stages(tiny, stages):
-    with pytest.raises(ValueError, match=r"1\.\.12"):
-        tiny.encode(noise(300), stages)
-    with pytest.raises(ValueError, match=r"1\.\.12"):
-        tiny.decode(torch.zeros(1, stages, 3, dtype=torch.int64), 300)
+def test_decoder_is_told_what_is_known_of_each_frame(tiny):
+    """More stages or energies in one frame change the audio around it, and no other."""
+    n = 200 * HOP
+    coded = tiny.exact(*analysis(tiny, noise(n)))
+    before = heard(tiny, coded, n)[0, 0]
+    decoder, at = tiny.decoder, 100
+    first, end = (at - decoder.look_ahead - 1) * HOP, (at + decoder.look_back + 1) * HOP
+    for name in ("n_stages", "n_energies"):
+        known = getattr(coded, name).clone()
+        known[0, at] = 1
+        changed = heard(tiny, dataclasses.replace(coded, **{name: known}), n)[0, 0]
+        difference = (changed - before).abs()
+        assert difference[at * HOP - HOP : at * HOP + HOP].max() > 1e-6
+        assert difference[:first].max() < 1e-6 and difference[end:].max() < 1e-6
 
 
 def test_extreme_input_gives_finite_audio(tiny):
@@ -132,13 +103,15 @@ def test_extreme_input_gives_finite_audio(tiny):
     impulse = torch.zeros(1, 1, 2000)
     impulse[..., 900] = 1.0
     for wav in (torch.zeros(1, 1, 2000), 1e-7 * square, square, 1e3 * square, impulse):
-        assert torch.isfinite(latents(tiny, wav)).all()
-        assert torch.isfinite(tiny.decode(tiny.encode(wav), 2000)).all()
+        z, bands = analysis(tiny, wav)
+        assert torch.isfinite(z).all() and torch.isfinite(bands).all()
+        coded = tiny.coder.decode(tiny.coder.encode(z, bands, 60), 1, z.shape[-1])
+        assert torch.isfinite(heard(tiny, coded, 2000)).all()
 
 
 def test_coding_changes_no_state(tiny):
     before = {k: v.clone() for k, v in tiny.state_dict().items()}
-    tiny.decode(tiny.encode(noise(2000)), 2000)
+    tiny(noise(2000), bitrate_kbps=torch.tensor([6.0]))
     assert all(torch.equal(before[k], v) for k, v in tiny.state_dict().items())
 
 
@@ -156,46 +129,37 @@ def touched(audio, n, source):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_receptive_field_and_look_ahead_are_those_of_the_gradient(name):
-    """From one output sample back to the input, unquantised: exactly the stated range.
-
-    Without energy stages, whose memory the gradient does not see.
-    """
-    model = build(dataclasses.replace(CONFIGS[name], energy_stages=(), pitch_channels=0), seed=1)
-    full = build(CONFIGS[name], seed=1)
-    assert full.look_ahead == model.look_ahead + 2 * HOP  # a period of the pitch
-    assert full.receptive_field >= model.receptive_field
+    """From one output sample back to the input, unquantised: exactly the stated range, less the
+    periods of the pitch, which gradients do not pass through."""
+    model = build(CONFIGS[name], seed=1)
     blocks = model.receptive_field // HOP + 4
-    wav = noise(blocks * HOP, seed=2).requires_grad_()
-    audio = model(wav, quantize=False).audio
+    wav = noise(blocks * HOP, seed=2)
+    with torch.no_grad():
+        z, bands = model.analysis(wav)
+    probe = torch.zeros(1, 1, z.shape[-1], requires_grad=True)
+    coded = model.exact(z + probe, bands)
+    audio = model.stft.synthesis(model.decoder(coded), wav.shape[-1])[:, None]
     middle = (blocks - model.look_ahead // HOP - 2) * HOP
-    past = model.receptive_field - model.look_ahead - 1
+    # frame t is made of the samples (t - 1) hop to (t + 1) hop - 1
     # the bounds are for any sample; the first one of a block reaches furthest ahead
-    assert touched(audio, middle, wav)[1] == middle + model.look_ahead
+    ahead = model.look_ahead - model.decoder.pitch.right * HOP
+    assert (touched(audio, middle, probe)[1] + 1) * HOP - 1 == middle + ahead
     # and the last one furthest back
     last = middle + HOP - 1
-    assert touched(audio, last, wav)[0] == last - past
+    past = model.receptive_field - model.look_ahead - 1 - model.decoder.pitch.left * HOP
+    assert (touched(audio, last, probe)[0] - 1) * HOP == last - past
     assert model.latency_s == (model.look_ahead + 1) / 24000
 
 
-def test_one_sample_changes_only_the_codes_that_may_see_it(tiny):
-    encoder, frames = tiny.encoder, 60
-    wav = noise(frames * HOP)
-    codes, z = tiny.encode(wav), latents(tiny, wav)
-    position = 30 * HOP + 100
+def test_one_sample_changes_only_the_frames_it_is_in(tiny):
+    wav = noise(60 * HOP)
     changed = wav.clone()
-    changed[..., position] += 0.5
-    new_codes, new_z = tiny.encode(changed), latents(tiny, changed)
-    # STFT frames 30 and 31 hold the sample
-    first, last = 30 - encoder.look_ahead, 31 + encoder.look_back
-    assert torch.equal(new_codes[..., :first], codes[..., :first])
-    outside = torch.ones(frames + 1, dtype=torch.bool)
-    outside[first : last + 1] = False
-    assert torch.equal(new_z[..., outside], z[..., outside])
-    # an energy code depends on all those before it
-    of_latents = [k for k in range(12) if k not in TINY.energy_stages]
-    assert torch.equal(new_codes[:, of_latents][..., outside], codes[:, of_latents][..., outside])
-    assert not torch.allclose(new_z[..., 30:32], z[..., 30:32], rtol=0.1)
-    assert not torch.equal(new_codes[..., 30:32], codes[..., 30:32])
+    changed[..., 30 * HOP + 100] += 0.5
+    inside = torch.zeros(61, dtype=torch.bool)
+    inside[30:32] = True
+    for before, after in zip(analysis(tiny, wav), analysis(tiny, changed), strict=True):
+        assert torch.equal(before[..., ~inside], after[..., ~inside])
+        assert not torch.allclose(before[..., inside], after[..., inside], rtol=0.01)
 
 
 def test_one_latent_touches_only_the_audio_that_may_see_it(tiny):
@@ -203,42 +167,38 @@ def test_one_latent_touches_only_the_audio_that_may_see_it(tiny):
     decoder = tiny.decoder
     at = decoder.look_back + 4
     n = (at + decoder.look_back + 6) * HOP
-    codes = tiny.encode(noise(n))
-    latents = tiny.dequantize(codes)
-    probe = torch.zeros(1, 1, codes.shape[-1], requires_grad=True)
+    z, bands = analysis(tiny, noise(n))
+    probe = torch.zeros(1, 1, z.shape[-1], requires_grad=True)
 
     def audio(probe):
-        moved = Latents(
-            latents.z + probe,
-            [z + probe for z in latents.prefixes],
-            [vectors + probe for vectors in latents.vectors],
-        )
-        spec = decoder(moved.z, tiny.decode_bands(moved), torch.tensor([12]))
-        return tiny.stft.synthesis(spec, n)[:, None]
+        return tiny.stft.synthesis(decoder(tiny.exact(z + probe, bands)), n)[:, None]
 
     # spectrum frames at - look_ahead to at + look_back, frame t spans (t-1) hop to (t+1) hop
     first, end = (at - decoder.look_ahead - 1) * HOP, (at + decoder.look_back + 1) * HOP
-    heard = audio(probe)
-    assert touched(heard, end - 1, probe)[0] == at and touched(heard, end, probe)[0] > at
-    # the longest period of the pitch is a little shorter than its two hops
-    assert touched(heard, first + 2 * HOP, probe)[1] == at and touched(heard, first, probe)[1] < at
+    given = audio(probe)
+    # gradients do not pass through the periods of the pitch
+    edge = end - decoder.pitch.left * HOP
+    assert touched(given, edge - 1, probe)[0] == at and touched(given, edge, probe)[0] > at
+    edge = first + decoder.pitch.right * HOP
+    assert touched(given, edge, probe)[1] == at and touched(given, edge - 1, probe)[1] < at
     change = torch.zeros_like(probe)
     change[..., at] = 1.0
     with torch.no_grad():
-        difference = (audio(change) - heard)[0, 0].abs()
+        difference = (audio(change) - given)[0, 0].abs()
     assert difference[:first].max() < 1e-6 and difference[end:].max() < 1e-6
     assert difference[at * HOP - HOP : at * HOP + HOP].max() > 1e-3
 
 
 def test_a_model_without_look_ahead_is_causal():
-    config = dataclasses.replace(TINY, encoder_look_ahead=0, decoder_look_ahead=0)
-    model = build(config)
-    assert model.encoder.look_ahead == 0
+    model = build(dataclasses.replace(TINY, decoder_look_ahead=0))
     wav = noise(20 * HOP)
     changed = wav.clone()
     changed[..., 10 * HOP :] = 0.3
-    z, new = latents(model, wav), latents(model, changed)
-    assert torch.equal(z[..., :10], new[..., :10])
+    with torch.no_grad():
+        before, after = unquantised(model, wav), unquantised(model, changed)
+    sure = 10 * HOP - model.look_ahead
+    assert torch.allclose(before[..., :sure], after[..., :sure], rtol=0, atol=1e-6)
+    assert not torch.allclose(before[..., 10 * HOP :], after[..., 10 * HOP :], atol=1e-2)
 
 
 def test_padded_batch_equals_single_items(tiny):
@@ -248,15 +208,11 @@ def test_padded_batch_equals_single_items(tiny):
     """
     long, short = noise(40 * HOP, seed=1), noise(20 * HOP + 57, seed=2)
     padded = nn.functional.pad(short, (0, long.shape[-1] - short.shape[-1]))
-    batch = torch.cat([long, padded])
-    z, codes = latents(tiny, batch), tiny.encode(batch)
+    together = unquantised(tiny, torch.cat([long, padded]))
     for item, wav in enumerate((long, short)):
-        end = tiny.n_frames(wav.shape[-1]) - (tiny.encoder.look_ahead if item else 0)
-        alone = latents(tiny, wav)[..., :end]
-        assert torch.allclose(z[item : item + 1, :, :end], alone, rtol=1e-4, atol=1e-6)
-        assert agree(codes[item, :, :end], tiny.encode(wav)[0, :, :end])
-    audio = tiny.decode(codes, 40 * HOP)
-    assert torch.allclose(audio[:1], tiny.decode(codes[:1], 40 * HOP), rtol=0, atol=1e-5)
+        end = wav.shape[-1] - (tiny.look_ahead if item else 0)
+        alone = unquantised(tiny, wav)
+        assert torch.allclose(together[item, :, :end], alone[0, :, :end], rtol=0, atol=1e-5)
 
 
 # --- config
@@ -269,7 +225,7 @@ def test_config_survives_json():
 
 @pytest.mark.parametrize(
     ("key", "nearest"),
-    [("latent_dims", "latent_dim"), ("n_codebook", "n_codebooks"), ("bandz", "bands")],
+    [("latent_dims", "latent_dim"), ("pitch_channel", "pitch_channels"), ("bandz", "bands")],
 )
 def test_unknown_setting_names_the_nearest(key, nearest):
     with pytest.raises(ConfigError, match=f"'{key}'.*'{nearest}'"):
@@ -279,11 +235,12 @@ def test_unknown_setting_names_the_nearest(key, nearest):
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
-        (dict(encoder_channels=100), "encoder_channels=100.*multiple"),
+        (dict(decoder_channels=100), "decoder_channels=100.*multiple"),
         (dict(decoder_channels=8), "decoder_channels=8.*multiple"),
         (dict(kernel_size=4), "kernel_size=4.*odd"),
         (dict(hop_length=265), "hop_length=265.*even"),
         (dict(latent_dim=0), "latent_dim=0.*from 1"),
+        (dict(latent_dim=133), "latent_dim=133: a frame has 132"),
         (dict(decoder_blocks=1025), "decoder_blocks=1025.*1024"),
         (dict(latent_exponent=math.nan), "latent_exponent=nan.*above 0"),
     ],

@@ -1,12 +1,11 @@
 """The network from inside: its blocks, its algebra, its start from data, its gradients."""
 
-import dataclasses
 import math
 
 import numpy as np
 import pytest
 import torch
-from helpers.models import HOP, TINY, agree, build, latents, low_pass, noise, snr_db
+from helpers.models import HOP, analysis, build, heard, low_pass, noise, snr_db, unquantised
 from torch import nn
 
 from eulerodec import ModelConfig
@@ -15,8 +14,6 @@ from eulerodec.model import local_level
 from eulerodec.model.fit import initialize
 from eulerodec.train.losses import ReconstructionLoss
 from eulerodec.train.recipe import LossConfig
-
-PLAIN = dict(energy_stages=(), pitch_channels=0)  # latents alone
 
 
 @pytest.fixture(scope="module")
@@ -46,24 +43,21 @@ def test_default_model_uses_all_kinds_of_complex_block(default):
         cnn.AxialAttention,
         cnn.TimeAttention,
     } <= kinds(default)
-    for part in (default.encoder, default.decoder):
-        axes = [m.axis for m in part.modules() if isinstance(m, cnn.AxialAttention)]
-        assert sorted(axes) == ["frequency", "time"]
-        assert {cnn.ComplexConv1d, cnn.WhiteningNorm, cnn.MagnitudeGLU} <= kinds(part)
+    axes = [m.axis for m in default.modules() if isinstance(m, cnn.AxialAttention)]
+    assert sorted(axes) == ["frequency", "time"]
 
 
 def test_nothing_else_has_weights_but_real_gains(default):
-    """No real network acts on complex values: only gains that multiply them, what gives such gains
-    for periods of the pitch, and what predicts energies from moduli."""
+    """No real network acts on complex values: only gains that multiply them, and what gives such
+    gains for periods of the pitch."""
     real = {
         name
         for name, module in default.named_modules()
         if list(module.parameters(recurse=False)) and not module.__module__.startswith(cnn.__name__)
     }
-    assert {
-        name for name in real if not name.startswith(("energies.predictors.", "decoder.pitch."))
-    } == {
+    assert {name for name in real if not name.startswith("decoder.pitch.")} == {
         "decoder.stage_gain",
+        "decoder.energy_gain",
         "decoder.gain_proj",
         "decoder.repair.condition_proj",
         "decoder.repair.noise_proj",
@@ -78,15 +72,13 @@ def turn(x, angle):
 
 def test_the_trunk_turns_with_the_phase_of_its_input():
     model = build()
-    x = latents_like(model)
-    with torch.no_grad():
-        out, turned = model.encoder.trunk(x), model.encoder.trunk(turn(x, 0.7))
-    assert torch.allclose(turned, turn(out, 0.7), atol=1e-4)
-
-
-def latents_like(model):
     generator = torch.Generator().manual_seed(3)
-    return torch.randn(2, 2 * model.stft.n_bins, 12, generator=generator)
+    inputs = 2 * (model.stft.n_bins + model.config.latent_dim)
+    x = torch.randn(2, inputs, 12, generator=generator)
+    gain = 0.1 * torch.randn(2, model.config.decoder_channels, 12, generator=generator)
+    with torch.no_grad():
+        out, turned = model.decoder.trunk(x, gain), model.decoder.trunk(turn(x, 0.7), gain)
+    assert torch.allclose(turned, turn(out, 0.7), atol=1e-4)
 
 
 # --- level
@@ -109,44 +101,40 @@ def test_local_level_is_the_root_mean_square_of_the_last_frames():
 
 @pytest.mark.parametrize("gain", [0.05, 10.0])
 def test_the_network_treats_a_whisper_as_it_treats_a_shout(tiny, gain):
-    """Encoder and decoder are homogeneous (of degree 3/4 and 4/3), as are their two paths."""
+    """Encoder and decoder are homogeneous (of degree 3/4 and 4/3)."""
     wav = noise(6000, level=0.1)
-    quiet = latents(tiny, wav)
-    loud = latents(tiny, gain * wav)
-    degree = tiny.config.latent_exponent
-    scale = gain**degree
+    quiet, loud = (analysis(tiny, x)[0] for x in (wav, gain * wav))
+    scale = gain**tiny.config.latent_exponent
     assert torch.allclose(loud, scale * quiet, rtol=1e-2, atol=1e-3 * scale * quiet.abs().max())
     with torch.no_grad():
-        audio = tiny(wav, quantize=False).audio
-        scaled = tiny(gain * wav, quantize=False).audio
-        # the network path is not idle in this
-        path = tiny.encoder.transform_path(tiny.stft.analysis(wav[:, 0]))
+        audio, scaled = unquantised(tiny, wav), unquantised(tiny, gain * wav)
     # not exactly: energies have a floor, which bands without a latent of their own come near to
     assert snr_db(gain * audio, scaled) > 35
-    assert snr_db(quiet, path) < 40
+    assert snr_db(wav, audio) < 40  # the network is not idle in this
 
 
 def test_polarity_is_kept(tiny):
     wav = noise(3000)
-    assert torch.allclose(latents(tiny, -wav), -latents(tiny, wav), atol=1e-6)
+    z, bands = analysis(tiny, wav)
+    turned, same = analysis(tiny, -wav)
+    assert torch.allclose(turned, -z, atol=1e-6) and torch.equal(bands, same)
+    upright, over = (heard(tiny, tiny.exact(x, bands), 3000) for x in (z, -z))
+    assert torch.allclose(over, -upright, atol=1e-6)
 
 
 # --- before training
 
 
-def test_fresh_model_is_a_lapped_transform_codec():
-    """64 pairs are 128 of 264 coefficients: all below 5.8 kHz is kept."""
-    model = build(ModelConfig(**PLAIN), live=False)
-    wav = low_pass(12000, 5000)
-    with torch.no_grad():
-        assert snr_db(wav, model(wav, quantize=False).audio) > 30
-
-
-def test_with_all_coefficients_the_transform_path_is_exact():
-    model = build(dataclasses.replace(TINY, latent_dim=132, **PLAIN), live=False)
+def test_the_transform_path_is_exact():
+    """Neither the periods of the pitch nor the network change anything before they are trained."""
+    model = build(live=False)
     wav = noise(6000)
+    z, bands = analysis(model, wav)
     with torch.no_grad():
-        assert snr_db(wav, model(wav, quantize=False).audio) > 80
+        coded = model.exact(z, bands)
+        spec, plain = model.decoder.transform_path(coded.z, coded.n_stages)
+    assert snr_db(wav[:, 0], model.stft.synthesis(plain, 6000)) > 80
+    assert torch.equal(spec, plain)
 
 
 def test_transform_is_the_textbook_mdct():
@@ -165,68 +153,54 @@ def test_transform_is_the_textbook_mdct():
 
 
 @pytest.fixture(scope="module")
-def small():
-    """A model with few codes, before and after it was set from data; coloured noise."""
-    config = dataclasses.replace(TINY, n_codebooks=4, codebook_size=64, **PLAIN)
+def fitted():
+    """A model that was set from coloured noise, and that noise."""
     wavs = torch.cat([low_pass(8000, 3000, seed) + 0.1 * noise(8000, 1, seed) for seed in range(4)])
-    before, after = build(config, live=False), build(config, live=False)
-    torch.manual_seed(0)
-    initialize(after, wavs)
-    return before, after, wavs
+    model = build(live=False)
+    initialize(model, wavs)
+    return model, wavs
 
 
-def test_data_initialisation_lowers_the_quantisation_error(small):
-    before, after, wavs = small
-    errors = []
-    for model in (before, after):
-        z = latents(model, wavs)
-        q = model.quantizer.decode(model.quantizer.encode(z))
-        errors.append(float((z - q).square().sum() / z.square().sum()))
-    assert errors[1] < 0.7 * errors[0] and errors[1] < 0.7
-
-
-def test_data_initialisation_finds_the_strongest_components(small):
+def test_the_network_sees_the_strongest_components(fitted):
     """The Karhunen-Loeve map is unitary, keeps the most energy, and decorrelates."""
-    before, after, wavs = small
-    z = latents(after, wavs)
-    assert z.square().sum() > latents(before, wavs).square().sum()
-    flat = z.transpose(1, 2).reshape(-1, 16).double()
+    model, wavs = fitted
+    z = analysis(model, wavs)[0]
+    with torch.no_grad():
+        seen, before = (m.decoder.select(z) for m in (model, build(live=False)))
+    assert z.square().sum() > seen.square().sum() > before.square().sum()
+    flat = seen.transpose(1, 2).reshape(-1, 16).double()
     covariance = flat.t() @ flat
     # latents pair up components 2j and 2j+1
     power = torch.stack(covariance.diagonal().chunk(2), -1).flatten()
     assert (power.diff() <= 1e-6 * power[0]).all()
     off = covariance - torch.diag(covariance.diagonal())
     assert off.abs().max() < 1e-3 * power[0]
-    spec = after.stft.analysis(wavs[:, 0])
-    with torch.no_grad():
-        mdct = cnn.power_compress(after.encoder.transform(spec), 0.75)
-        back = after.decoder.expand(after.encoder.select(mdct))
-        again = after.encoder.select(back)
-    assert torch.allclose(again, after.encoder.select(mdct), atol=1e-3)
 
 
-def test_data_initialisation_scales_the_inputs_of_the_network(small):
-    _, model, wavs = small
+def test_data_initialisation_scales_the_inputs_of_the_network(fitted):
+    model, wavs = fitted
     spec = cnn.power_compress(model.stft.analysis(wavs[:, 0]), 0.5)
-    features = spec / local_level(spec, model.encoder.right)
+    features = spec / local_level(spec, model.decoder.right)
     power = 2 * features.unflatten(1, (2, -1)).square().mean((0, 1, 3))
     expected = power.sqrt().clamp_min(0.02 * float(power.max()) ** 0.5)
-    assert torch.allclose(model.encoder.tilt, expected, rtol=1e-3)
-    assert torch.equal(model.encoder.tilt, model.decoder.tilt)
+    assert torch.allclose(model.decoder.tilt, expected, rtol=1e-3)
 
 
 # --- training
 
 
-def test_gradient_reaches_every_parameter():
+KBPS = torch.tensor([6.0, 12.0])
+
+
+def test_gradient_reaches_every_parameter_of_the_decoder():
     model = build().train()
-    wav = noise(8000, batch=2)
-    out = model(wav, n_codebooks=torch.tensor([6, 12]))
-    assert out.audio.shape == wav.shape and out.codes.shape == (2, 12, 32)
+    wav = noise(24_000, batch=2)
+    out = model(wav, bitrate_kbps=KBPS)
+    assert out.audio.shape == wav.shape and 0 < out.stats["n_stages"] < 14
     total, _ = ReconstructionLoss(LossConfig(), model.sample_rate)(out.audio, wav)
-    (total + 0.25 * out.losses["commitment"]).backward()
+    total.backward()
     for name, parameter in model.named_parameters():
-        if name.startswith("energies."):  # fitted before training, by themselves
+        if name.startswith("encoder."):  # codes are made without gradients
             assert parameter.grad is None, name
             continue
         assert parameter.grad is not None, name
@@ -237,27 +211,26 @@ def test_gradient_reaches_every_parameter():
 def test_network_path_leaves_zero_in_a_few_steps():
     """It starts at zero, output projections first; after three steps all of it moves."""
     model = build(live=False).train()
-    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
-    start = {k: v.detach().clone() for k, v in model.named_parameters()}
+    optimizer = torch.optim.Adam(model.decoder.parameters(), 1e-3)
+    start = {k: v.detach().clone() for k, v in model.decoder.named_parameters()}
     wav = noise(4000, batch=2)
     for _ in range(4):
         optimizer.zero_grad()
-        audio = model(wav, n_codebooks=torch.tensor([6, 12])).audio
+        audio = model(wav, bitrate_kbps=KBPS).audio
         (audio - wav).square().mean().backward()
         optimizer.step()
-    still = {k for k, v in model.named_parameters() if torch.equal(v, start[k])}
-    assert {k for k in still if not k.startswith("energies.")} == set()
+    now = model.decoder.named_parameters()
+    assert {k for k, v in now if torch.equal(v, start[k])} == set()
 
 
-def test_unquantised_forward_has_no_codes_and_no_commitment(tiny):
-    out = tiny(noise(1000), quantize=False)
-    assert out.codes is None and out.losses == {} and out.stats == {}
-
-
-def test_forward_in_evaluation_equals_encode_and_decode(tiny):
-    wav = noise(4000)
+def test_forward_is_a_packet_there_and_back(tiny):
+    """Of the bytes that the bitrate gives to each item."""
+    wav = noise(24_000, batch=2)
     with torch.no_grad():
-        out = tiny(wav, n_codebooks=torch.tensor([7]))
-    assert agree(out.codes[:, :7], tiny.encode(wav, 7, beam=1)) and (out.codes[:, 7:] == -1).all()
-    decoded = tiny.decode(out.codes[:, :7], 4000)
-    assert torch.allclose(out.audio, decoded, rtol=0, atol=1e-5)
+        out = tiny(wav, bitrate_kbps=KBPS)
+    z, bands = analysis(tiny, wav)
+    for k, size in enumerate((750, 1500)):
+        item = slice(k, k + 1)
+        payload = tiny.coder.encode(z[item], bands[item], size, beam=1)
+        coded = tiny.coder.decode(payload, 1, z.shape[-1])
+        assert torch.allclose(out.audio[item], heard(tiny, coded, 24_000), rtol=0, atol=1e-4)

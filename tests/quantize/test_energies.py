@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers.code_tables import random_tables
+from helpers.code_tables import random_codes, random_tables
 
 from eulerodec.bitstream.payload import PacketCodes, PayloadCoder
 from eulerodec.quantize.energies import BlockEnergies, latent_gain
@@ -49,11 +49,31 @@ def test_the_decoder_stands_where_the_encoder_stood():
     """What the search leaves over is exactly what the decoder is still away from the energies."""
     bands = talk()
     codes, rest = search(bands)
-    decoded = ENERGIES.decode(codes, PAYLOAD.layout(codes))
-    left = rest.reshape(2, -1, TABLES.n_bands)[:, : bands.shape[1]] / 160
+    layout = PAYLOAD.layout(codes)
+    left = rest.reshape(2, -1, TABLES.n_bands)[:, : bands.shape[1]]
+    stands = layout.bands + 12 * (codes.levels - 160)[:, None, None]  # 1/16 dB
     # the floor, 70 dB below the level, lifts these energies by less than 0.01 dB
-    np.testing.assert_allclose(decoded.bands + left, bands, atol=1e-3)
+    np.testing.assert_allclose((stands + left) / 160, bands, atol=1e-3)
+    decoded = ENERGIES.decode(codes, layout)
+    calm = TABLES.loudness(layout.bands) <= 6
+    assert calm.any() and not calm.all()
+    np.testing.assert_allclose(decoded.bands[calm], stands[calm] / 160, atol=1e-6)
     assert (decoded.n_codes == TABLES.n_base).all()
+
+
+def test_no_frame_is_louder_than_the_level():
+    """Whatever the codes say; loudness by its formula: that of white noise of equal power of the
+    compressed spectrum."""
+    codes = random_codes(3, TABLES, 2, 9)
+    layout = PAYLOAD.layout(codes)
+    decoded = ENERGIES.decode(codes, layout)
+    power = (10.0 ** (0.75 * decoded.bands.astype(float)) * TABLES.band_width).sum(-1)
+    loudness = 10 / 0.75 * np.log10(power / TABLES.band_width.sum())
+    level = 0.75 * (codes.levels - 160)
+    over = loudness - level[:, None]
+    assert over.max() == pytest.approx(0.375, abs=0.1)  # half a step of the level
+    most = 10 ** (0.75 * (level + 0.375) / 20)
+    assert (decoded.gain <= most[:, None] * 1.001).all()
 
 
 def test_a_silent_channel_has_its_level_alone():

@@ -14,16 +14,17 @@ from eulerodec.bitstream.code_tables import TOTAL
 from eulerodec.quantize import packet_coder
 from eulerodec.quantize.code_book import CodeBook
 from eulerodec.quantize.packet_coder import PacketCoder
-from eulerodec.quantize.ragged import ragged_search
+from eulerodec.quantize.search import beam_search
 
 TABLES = random_tables()
 
 
-def make_coder(tables=TABLES, size=6):
+def make_coder(tables=TABLES, codebooks=None, size=6):
     generator = torch.Generator().manual_seed(0)
     shape = tables.n_latents, tables.latent_counts.shape[2], size
     scale = 0.7 ** torch.arange(tables.n_latents)[:, None, None]
-    codebooks = torch.randn(*shape, generator=generator) * scale
+    if codebooks is None:
+        codebooks = torch.randn(*shape, generator=generator) * scale
     return PacketCoder(CodeBook(tables, codebooks, np.ones(tables.n_bands, np.float32)))
 
 
@@ -92,13 +93,13 @@ def test_codes_that_cost_little_are_searched_deeper(monkeypatch):
     books = torch.full((tables.n_latents, 256, 6), 9.0)
     books[:, 0] = 0.0
     z, bands = torch.zeros(1, 6, 24), noise(1, 24)[1]
-    coder, calls = PacketCoder(tables, books), []
+    coder, calls = make_coder(tables, books), []
 
     def counted(*args):
         calls.append(args)
-        return ragged_search(*args)
+        return beam_search(*args)
 
-    monkeypatch.setattr(packet_coder, "ragged_search", counted)
+    monkeypatch.setattr(packet_coder, "beam_search", counted)
     payload = coder.encode(z, bands, 60)
     assert len(calls) > 1
     assert_beginning(coder.payload.decode(payload, 1, 24), coder.codes(z, bands, 60))

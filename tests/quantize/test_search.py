@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from eulerodec.quantize import beam_search, nearest
+from eulerodec.quantize.search import look_up
 
 
 def error(x, codebooks, codes):
@@ -109,17 +110,18 @@ def test_vectors_are_coded_each_for_itself():
 @pytest.mark.parametrize(("n", "beam"), [(3, 3), (50, 2), (170, 3)])
 def test_the_paths_are_those_of_a_plain_beam_search_in_float64(n, beam):
     """At the real sizes, where few and many vectors are computed in different ways."""
-    x, books = residual_source(n, 128, 4, 2048, seed=6)
+    x, books = residual_source(n, 128, 5, 2048, seed=6)
     paths = [[((), row)] for row in x.double()]
-    for book in books.double():
+    for stage, book in enumerate(books.double()):
+        kept_now = beam if stage < 3 else (beam + 1) // 2
         for number, kept in enumerate(paths):
             children = []
             for codes, rest in kept:
                 distance = (rest - book).square().sum(-1)
                 children += [(float(distance[i]), (*codes, i), rest - book[i])
-                             for i in distance.argsort()[:beam].tolist()]  # fmt: skip
+                             for i in distance.argsort()[:kept_now].tolist()]  # fmt: skip
             children.sort(key=lambda child: child[0])
-            paths[number] = [(codes, rest) for _, codes, rest in children[:beam]]
+            paths[number] = [(codes, rest) for _, codes, rest in children[:kept_now]]
     expected = torch.tensor([kept[0][0] for kept in paths])
     assert (beam_search(x, books, beam) == expected).all(1).float().mean() > 0.98
 
@@ -136,16 +138,30 @@ def test_of_large_codebooks_too_the_best_children_are_kept(size, beam):
     assert torch.allclose(error(x, books, codes), distance.flatten(1).min(1).values, rtol=1e-4)
 
 
-def test_codes_before_a_restart_do_not_depend_on_the_stages_after():
-    x, books = residual_source(200, 8, 6, 32, seed=8)
-    plain = beam_search(x, books, 4)
-    settled = beam_search(x, books, 4, restarts=[3])
-    alone = beam_search(x, books[:3], 4)
-    assert torch.equal(settled[:, :3], alone)
-    assert not torch.equal(plain[:, :3], alone)
-    rest = x - sum(book[i] for book, i in zip(books[:3], alone.t(), strict=True))
-    again = beam_search(rest, books[3:], 3)
-    assert (settled[:, 3:] == again).all(1).float().mean() > 0.97
-    greedy = beam_search(x, books, 1)
-    assert torch.equal(beam_search(x, books, 1, restarts=[1, 3]), greedy)
-    assert error(x, books, settled).mean() < error(x, books, greedy).mean()
+def ragged():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(40, 6, generator=generator)
+    books = torch.randn(5, 16, 6, generator=generator) * 0.7 ** torch.arange(5)[:, None, None]
+    return x, books, torch.randint(0, 6, (40,), generator=generator)
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+def test_with_depths_each_vector_is_searched_to_its_own(beam):
+    x, books, depth = ragged()
+    found = beam_search(x, books, beam, depth=depth)
+    assert set(depth.tolist()) == set(range(6))
+    for row, codes, deep in zip(x, found, depth.tolist(), strict=True):
+        assert (codes[deep:] == -1).all()
+        assert torch.equal(codes[:deep], beam_search(row[None], books[:deep], beam)[0])
+    assert (beam_search(x, books, beam, depth=0 * depth) == -1).all()
+
+
+def test_absent_codes_add_nothing():
+    x, books, depth = ragged()
+    codes = beam_search(x, books, 3, depth=depth)
+    expected = [
+        sum((books[k, codes[n, k]] for k in range(int(depth[n]))), torch.zeros(6))
+        for n in range(len(x))
+    ]
+    torch.testing.assert_close(look_up(codes, books), torch.stack(expected))
+    assert (look_up(torch.full((3, 5), -1), books) == 0).all()

@@ -18,7 +18,7 @@ class EncodeOptions(TypedDict, total=False):
     Attributes:
         n_codebooks: in place of a bitrate: so many codes for every frame, each of 11 bits; for
             tokens.
-        beam: paths of the code search, 1 to 64, by default 3; more is slower and a little better.
+        beam: paths of the code search, 1 to 64, by default 4; more is slower and a little better.
         frames_per_packet: frames in a packet, 1 to 255; by default 92 (a second of the 24 kHz
             model), 24 for live input, and 248 with ``n_codebooks``.
         carry: what silence leaves of the bitrate goes to the packets after it (the default); if

@@ -32,8 +32,8 @@ from .trunk import LEVEL_LEFT, LayerState, Trunk, cat_planar, local_level, scale
 
 __all__ = ["Decoder", "DecoderState"]
 
-# log10 of two: frames of independent phases lose half of their power when they are added
-_OVERLAP_LOSS = 0.3
+# 2 dB: frames of independent phases lose 3 dB when they are added, those of a tone nothing
+_OVERLAP_LOSS = 0.2
 
 
 @dataclass

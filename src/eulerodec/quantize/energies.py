@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ..bitstream.code_tables import ABSENT, LEVEL_STEP, LEVEL_ZERO, QUIET, CodeTables
@@ -42,8 +43,12 @@ class Energies:
 
 
 def latent_gain(loudness: Ints, levels: Ints) -> Floats:
-    """Modulus of latents by loudness ``[C, T]`` against levels ``[C]``; 0 for silence."""
-    absolute = np.maximum(loudness, QUIET) + (LEVEL_STEP * (levels - LEVEL_ZERO))[:, None]
+    """Modulus of latents by loudness ``[C, T]`` against levels ``[C]``; 0 for silence.
+
+    No frame is louder than the loudest, whose loudness the level is to half a step.
+    """
+    absolute = np.clip(loudness, QUIET, LEVEL_STEP // 2)
+    absolute = absolute + (LEVEL_STEP * (levels - LEVEL_ZERO))[:, None]
     gain = 10.0 ** (EXPONENT / 320.0 * absolute)
     return np.where(levels[:, None] > 0, gain, 0.0).astype(np.float32)
 
@@ -62,6 +67,8 @@ class BlockEnergies:
         self._weight = np.tile(weight, tables.block_frames).astype(np.float32)
         self._books = [book * self._weight for book in tables.energy_books.astype(np.float32)]
         self._norms = [np.square(book).sum(1) for book in self._books]
+        # torch multiplies with the threads it was told to take, numpy with all there are
+        self._products = [torch.from_numpy(-2.0 * book).t().contiguous() for book in self._books]
 
     def levels(self, bands: Floats) -> Ints:
         """Level of each channel ``[C]`` from log10 energies ``[C, T, N]``: its loudest frame's."""
@@ -117,6 +124,8 @@ class BlockEnergies:
                 book = tables.energy_books[stage]
                 total += np.where((code >= 0)[..., None], book[np.maximum(code, 0)], 0)
         total = total.reshape(n_channels, -1, tables.n_bands)[:, :n_frames] + layout.bands
+        excess = np.maximum(tables.loudness(total) - LEVEL_STEP // 2, 0)  # see latent_gain
+        total -= excess[..., None]
         level = LEVEL_STEP * (np.maximum(codes.levels, 0) - LEVEL_ZERO)
         n_codes = (codes.energies != ABSENT).sum(1).repeat(size, 1)[:, :n_frames]
         return Energies(
@@ -141,10 +150,11 @@ class BlockEnergies:
 
     def _nearest(self, x: Floats, stages: range) -> Ints:
         """Codes ``[n, len(stages)]`` of vectors ``[n, V]``, one stage after the other."""
-        rest, codes = x * self._weight, np.empty((len(x), len(stages)), np.int64)
+        rest = (x * self._weight).astype(np.float32)
+        codes = np.empty((len(x), len(stages)), np.int64)
         for k, stage in enumerate(stages):
-            cost = rest @ (-2.0 * self._books[stage].T) + self._norms[stage]
-            codes[:, k] = cost.argmin(1)
+            product = torch.from_numpy(rest) @ self._products[stage]
+            codes[:, k] = (product.numpy() + self._norms[stage]).argmin(1)
             rest = rest - self._books[stage][codes[:, k]]
         return codes
 

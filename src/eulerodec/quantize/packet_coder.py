@@ -14,8 +14,7 @@ from ..bitstream.payload import CodesEndError, Layout, PacketCodes, PayloadCoder
 from .allocation import SPARE, Allocation, Depths
 from .code_book import CodeBook
 from .energies import BlockEnergies
-from .ragged import ragged_decode, ragged_search
-from .search import DEFAULT_BEAM, SearchTables, search_tables
+from .search import DEFAULT_BEAM, SearchTables, beam_search, look_up, search_tables
 
 __all__ = ["Coded", "PacketCoder"]
 
@@ -109,7 +108,7 @@ class PacketCoder:
         depth = torch.from_numpy(depths.latents).to(unit.device).flatten()
         if self._search_tables is None:
             self._search_tables = search_tables(self.codebooks)
-        found = ragged_search(unit.flatten(0, 1), self.codebooks, depth, beam, self._search_tables)
+        found = beam_search(unit.flatten(0, 1), self.codebooks, beam, self._search_tables, depth)
         found = found.view(*unit.shape[:2], -1).transpose(1, 2)
         codes.latents[:] = found.cpu().numpy()
         self._energies.refine(rest, codes, depths.energies)
@@ -124,7 +123,7 @@ class PacketCoder:
         energies = self._energies.decode(codes, layout)
         device = self.codebooks.device
         latents = torch.from_numpy(codes.latents).to(device).transpose(1, 2)  # [C, T, K]
-        z = ragged_decode(latents.flatten(0, 1), self.codebooks).view(*latents.shape[:2], -1)
+        z = look_up(latents.flatten(0, 1), self.codebooks).view(*latents.shape[:2], -1)
         z = z * torch.from_numpy(energies.gain).to(z)[..., None]
         return Coded(
             z.transpose(1, 2),

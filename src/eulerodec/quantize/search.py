@@ -1,4 +1,4 @@
-"""The frozen distance formula, and greedy and beam search over residual codebooks.
+"""The frozen distance formula, greedy and beam search over residual codebooks, and the way back.
 
 Nearest code of x: argmin_c  |c|^2 - 2 <x, c>, in float32, first index on a tie. |x|^2 is the same
 for every code and left out. Files depend on the codes only, never on this formula, but two
@@ -7,22 +7,29 @@ encoders agree only if they use the same one.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from ..nn import better_dilated
 
-__all__ = ["DEFAULT_BEAM", "MAX_BEAM", "SearchTables", "beam_search", "nearest", "search_tables"]
+__all__ = [
+    "DEFAULT_BEAM",
+    "MAX_BEAM",
+    "SearchTables",
+    "beam_search",
+    "look_up",
+    "nearest",
+    "search_tables",
+]
 
 #: Code vectors, transposed ``[K, D, size]``, and their squared lengths ``[K, size]``.
 SearchTables = tuple[Tensor, Tensor]
 
-# A few paths gain most of what many would (docs/experiments.md: four gain 0.5 dB, sixteen 0.7);
-# three keep encoder and search within 1.2 GMAC per second of audio.
-DEFAULT_BEAM = 3
+# A few paths gain most of what many would, and most of that in the first stages: four, then two,
+# code as well as three all the way, in two thirds of the time (docs/experiments.md).
+DEFAULT_BEAM = 4
+_WIDE_STAGES = 3
 MAX_BEAM = 64  # far more than pays
 
 
@@ -45,51 +52,53 @@ def search_tables(codebooks: Tensor) -> SearchTables:
     return codebooks.transpose(1, 2).contiguous(), codebooks.square().sum(-1)
 
 
+@torch.no_grad()
 def beam_search(
     x: Tensor,
     codebooks: Tensor,
     beam: int,
     tables: SearchTables | None = None,
-    restarts: Collection[int] = (),
+    depth: Tensor | None = None,
 ) -> Tensor:
-    """Multi-path residual search: keeps the ``beam`` best partial sums after every stage.
+    """Multi-path residual search: keeps the ``beam`` best partial sums after every stage, half as
+    many from the fourth on.
 
     The decoder needs no change; beam 1 is the greedy search. (Multi-path RVQ encoding, e.g.
-    arXiv 2509.19186.)
-
-    At a restart only the best path goes on, so the codes before do not depend on the stages after;
-    from there on one path less is kept, if there is more than one, for later stages gain less.
+    arXiv 2509.19186.) Vectors of other depths are searched together: each stage takes all that go
+    as deep, so its codebook is read once.
 
     Args:
         x: ``[N, D]`` float32.
         codebooks: ``[K, size, D]``.
-        beam: paths kept per vector.
+        beam: paths kept per vector in the first stages.
         tables: :func:`search_tables` of these codebooks or more stages, computed if absent.
-        restarts: stages that start from the best path alone.
+        depth: stages that each vector takes, int ``[N]``, 0 to K; all by default.
 
     Returns:
-        codes int64 ``[N, K]`` minimising |x - sum of codes|^2 among the paths followed.
+        codes int64 ``[N, K]`` minimising |x - sum of codes|^2 among the paths followed; -1 from a
+        vector's depth on.
     """
-    n = len(x)
-    residual = x  # [N * b, D], the paths of a vector side by side
-    error = x.new_zeros(n, 1)  # |residual|^2 - |x|^2
-    first = torch.arange(n, device=x.device)[:, None]
-    steps: list[tuple[Tensor, Tensor]] = []  # rows of the parents, codes [N, b]
-    if tables is None:
-        tables = search_tables(codebooks)
-    for k, (codebook, transposed, norms) in enumerate(zip(codebooks, *tables, strict=False)):
-        if k in restarts:
-            best = _best(residual, n)
-            parent, index = steps[-1]
-            steps[-1] = parent.flatten()[best, None], index.flatten()[best, None]
-            residual, error = residual[best], x.new_zeros(n, 1)
-            beam = max(beam - 1, 1)
+    codes = torch.full((len(x), len(codebooks)), -1, dtype=torch.int64, device=x.device)
+    if depth is None:
+        depth = torch.full((len(x),), len(codebooks), device=x.device)
+    depth, order = depth.sort(descending=True, stable=True)
+    ends = (depth[:, None] > torch.arange(len(codebooks) + 1, device=x.device)).sum(0).tolist()
+    residual = x[order[: ends[0]]]  # [n * b, D], the paths of a vector side by side
+    error = x.new_zeros(ends[0], 1)  # |residual|^2 - |x|^2
+    steps: list[tuple[Tensor, Tensor]] = []  # rows of the parents, codes [n, b]
+    stages = zip(codebooks, *(search_tables(codebooks) if tables is None else tables), strict=False)
+    for (codebook, transposed, norms), n, going_on in zip(stages, ends, ends[1:], strict=False):
+        if n == 0:
+            break
         width = error.shape[1]
+        if len(steps) == _WIDE_STAGES:
+            beam = (beam + 1) // 2
+        first = torch.arange(n, device=x.device)[:, None]
         cost = _costs(residual, transposed, norms)
-        if beam == 1:
+        if beam == width == 1:
             parent, index = first, cost.argmin(-1)[:, None]
         else:
-            # the best `beam` children of each parent contain the best `beam` of all
+            # the best children of each parent contain the best of all
             value, child = _smallest(cost, min(beam, cost.shape[1]))
             value = (value.view(n, width, -1) + error[:, :, None]).flatten(1)
             error, pick = value.topk(min(beam, value.shape[1]), largest=False)
@@ -98,7 +107,27 @@ def beam_search(
             residual = residual.index_select(0, parent.flatten())
         residual = residual - codebook.index_select(0, index.flatten())
         steps.append((parent, index))
-    row, codes = _best(residual, n), []
+        if going_on < n:  # the others are done
+            width = index.shape[1]
+            done = _best(residual[going_on * width :], n - going_on) + going_on * width
+            codes[order[going_on:n], : len(steps)] = _traced(steps, done)
+            residual, error = residual[: going_on * width], error[:going_on]
+    return codes
+
+
+def look_up(codes: Tensor, codebooks: Tensor) -> Tensor:
+    """Sums of code vectors ``[N, D]`` of codes ``[N, K]``; -1 adds nothing."""
+    out = codebooks.new_zeros(len(codes), codebooks.shape[-1])
+    for book, index in zip(codebooks, codes.unbind(1), strict=True):
+        rows = (index >= 0).nonzero()[:, 0]
+        if len(rows):
+            out.index_add_(0, rows, book[index[rows]])
+    return out
+
+
+def _traced(steps: list[tuple[Tensor, Tensor]], row: Tensor) -> Tensor:
+    """Codes ``[n, stages]`` of the paths that end in these rows."""
+    codes = []
     for parent, index in reversed(steps):
         codes.append(index.flatten()[row])
         row = parent.flatten()[row]

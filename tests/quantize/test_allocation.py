@@ -1,15 +1,12 @@
-"""How deep to search, and searches of different depths."""
+"""How deep to search for a number of bytes."""
 
 import numpy as np
 import pytest
-import torch
 from helpers.code_tables import random_codes, random_tables
 
 from eulerodec.bitstream.code_tables import TOTAL
 from eulerodec.bitstream.payload import PayloadCoder
-from eulerodec.quantize import beam_search
 from eulerodec.quantize.allocation import SPARE, Allocation
-from eulerodec.quantize.ragged import ragged_decode, ragged_search
 
 TABLES = random_tables()
 CODER = PayloadCoder(TABLES)
@@ -74,33 +71,3 @@ def test_a_silent_channel_is_not_searched():
     codes.levels[1] = 0
     depths = Allocation(TABLES).depths(CODER.layout(codes), 3, 10_000)
     assert depths.latents[1].sum() == depths.energies[1].sum() == 0 < depths.latents[0].min()
-
-
-def vectors():
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(40, 6, generator=generator)
-    books = torch.randn(5, 16, 6, generator=generator) * 0.7 ** torch.arange(5)[:, None, None]
-    return x, books, torch.randint(0, 6, (40,), generator=generator)
-
-
-def test_ragged_search_is_a_beam_search_to_each_depth():
-    x, books, depth = vectors()
-    found = ragged_search(x, books, depth, beam=3)
-    for deep in range(6):
-        rows = depth == deep
-        assert (found[rows, deep:] == -1).all()
-        if deep:
-            expected = beam_search(x[rows], books[:deep], 3)
-            torch.testing.assert_close(found[rows, :deep], expected)
-    assert rows.any()
-
-
-def test_absent_codes_add_nothing():
-    x, books, depth = vectors()
-    codes = ragged_search(x, books, depth)
-    expected = [
-        sum((books[k, codes[n, k]] for k in range(int(depth[n]))), torch.zeros(6))
-        for n in range(len(x))
-    ]
-    torch.testing.assert_close(ragged_decode(codes, books), torch.stack(expected))
-    assert (ragged_decode(torch.full((3, 5), -1), books) == 0).all()
