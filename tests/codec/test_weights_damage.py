@@ -8,13 +8,24 @@ import random
 import resource
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from helpers.models import build
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
 from safetensors.torch import load as load_tensors
 
-from eulerodec.codec.weights import _check_shapes, load_weights
+from eulerodec.codec.weights import (
+    DEFAULT_WEIGHTS,
+    _check_shapes,
+    load_codes,
+    load_weights,
+    save_weights,
+)
 from eulerodec.errors import WeightsError
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fuzz"))
@@ -40,16 +51,16 @@ def peak_kib() -> int:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("encoder_channels", 2**40),
-        ("encoder_channels", 2**20),
-        ("codebook_size", 10**9),
+        ("decoder_channels", 2**40),
+        ("decoder_channels", 2**20),
         ("decoder_blocks", 10**9),
         ("decoder_blocks", 1000),
-        ("n_codebooks", 2**20),
         ("latent_dim", -8),
         ("hop_length", 0),
         ("hop_length", 2**20),
+        ("hop_length", 256),
         ("sample_rate", 0),
+        ("sample_rate", 8000),
         ("bands", 0),
         ("time_heads", 0),
         ("kernel_size", "3"),
@@ -63,7 +74,10 @@ def peak_kib() -> int:
         ("latent_dim", 8.0),
         ("latent_dim", True),
         ("latent_dim", None),
-        ("energy_stages", {}),
+        ("codes", 3),
+        ("codes", {}),
+        ("codes", "no-such-weights"),
+        ("codes", "../eulerodec-24khz"),
         ("name", 3),
         ("name", {"a": 1}),
     ],
@@ -104,11 +118,68 @@ def stored(head: object, body: bytes = b"") -> bytes:
         stored({"a": {"dtype": "PICKLE", "shape": [1], "data_offsets": [0, 4]}}, bytes(4)),
     ],
 )
-def test_tensor_files_that_are_made_to_hurt(copy, data):
+@pytest.mark.parametrize("name", ["model.safetensors", "codes.safetensors"])
+def test_tensor_files_that_are_made_to_hurt(copy, name, data):
     set_config(copy)
-    (copy / "model.safetensors").write_bytes(data)
-    with pytest.raises(WeightsError, match=r"model\.safetensors"):
+    (copy / name).write_bytes(data)
+    with pytest.raises(WeightsError, match=name) as caught:
         load_weights(copy)
+    assert "\n" not in str(caught.value)
+
+
+def change_codes(directory: Path, change: Callable[[dict[str, np.ndarray]], object]) -> None:
+    path = directory / "codes.safetensors"
+    arrays = load_arrays(path.read_bytes())
+    change(arrays)
+    path.write_bytes(save_arrays({k: np.ascontiguousarray(v) for k, v in arrays.items()}))
+
+
+def set_number(name: str, place: object, value: object) -> Callable[[dict[str, np.ndarray]], None]:
+    def change(arrays: dict[str, np.ndarray]) -> None:
+        arrays[name] = arrays[name].copy()
+        arrays[name][place] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda a: a.pop("codebooks"), "codebooks is missing"),
+        (lambda a: a.pop("band_width"), "tensors must be"),
+        (lambda a: a.update(new=np.zeros(1, np.int16)), "tensors must be"),
+        (lambda a: a.update(codebooks=a["codebooks"][:-1]), "do not fit the tables"),
+        (lambda a: a.update(codebooks=a["codebooks"].astype(np.float32)), "must be float16"),
+        (lambda a: a.update(codebooks=a["codebooks"][..., :-2]), "do not fit hop_length"),
+        (set_number("codebooks", (0, 0, 0), np.nan), "NaN"),
+        (set_number("energy_weight", 0, np.inf), "infinite"),
+        (lambda a: a.update(energy_weight=a["energy_weight"][1:]), "energy_weight"),
+        (lambda a: a.update(energy_mean=a["energy_mean"].astype(np.int32)), "energy_mean must be"),
+        (lambda a: a.update(latent_counts=a["latent_counts"][:, :0]), "shape"),
+        (set_number("latent_counts", (0, 0, 0), 60_000), "must sum to 65536"),
+        (set_number("energy_class", 0, 0), "energy_class is out of range"),
+        (set_number("latent_plane", 0, 255), "must not come before"),
+        (set_number("loudness_steps", 0, 2**62), "must rise"),
+    ],
+)
+def test_codes_that_do_not_fit_together(copy, change, words):
+    """Whatever passes here, packets are decoded by."""
+    change_codes(copy, change)
+    with pytest.raises(WeightsError, match=words) as caught:
+        load_weights(copy)
+    assert "copy" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_codes_of_bundled_weights_by_name(tmp_path):
+    """What a decoder that was trained on says in place of 28 MB."""
+    book = load_codes(DEFAULT_WEIGHTS)
+    save_weights(tmp_path, build(book=book), name="other decoder")
+    (tmp_path / "codes.safetensors").unlink()
+    set_config(tmp_path, codes=DEFAULT_WEIGHTS)
+    assert load_weights(tmp_path).model.book.sha256 == book.sha256
+    set_config(tmp_path, codes=None)
+    with pytest.raises(WeightsError, match=r"codes\.safetensors: no such file"):
+        load_weights(tmp_path)
 
 
 def test_shapes_that_agree_but_are_not_in_the_file(copy):
@@ -122,7 +193,7 @@ def test_shapes_that_agree_but_are_not_in_the_file(copy):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX")
-@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "codes.safetensors"])
 def test_what_is_no_regular_file(copy, name):
     """Reading a pipe would wait for ever, reading a device never ends."""
     set_config(copy)
@@ -138,7 +209,9 @@ def test_what_is_no_regular_file(copy, name):
 
 def test_files_that_are_too_long_are_not_read(copy):
     set_config(copy)
-    for name, size in (("model.safetensors", 2**33), ("config.json", 2**21)):
+    for name, size in (
+        ("model.safetensors", 2**33), ("codes.safetensors", 2**29), ("config.json", 2**21)
+    ):  # fmt: skip
         os.truncate(copy / name, size)  # sparse: takes no disk
         with pytest.raises(WeightsError, match=f"{name}: {size} bytes"):
             load_weights(copy)

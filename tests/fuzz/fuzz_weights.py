@@ -17,26 +17,28 @@ ODD_VALUES: list[Any] = [
 def mutate_weights(source: Path, target: Path, rng: random.Random) -> None:
     """Write a mutated copy of a directory of weights."""
     config = json.loads((source / "config.json").read_text())
-    tensors = (source / "model.safetensors").read_bytes()
+    names = "model.safetensors", "codes.safetensors"
+    files = {name: (source / name).read_bytes() for name in names}
     if rng.random() < 0.8:
         config.pop("weights_sha256", None)  # or nothing behind the checksum is reached
-    kind = rng.randrange(4)
+    kind, name = rng.randrange(4), rng.choice(names)
     if kind == 0:
         for _ in range(rng.randint(1, 3)):
-            config[rng.choice(list(config))] = rng.choice(ODD_VALUES)
+            config[rng.choice([*config, "codes"])] = rng.choice(ODD_VALUES)
     elif kind == 1:
-        size = int.from_bytes(tensors[:8], "little")
-        head = json.loads(tensors[8 : 8 + size])
+        size = int.from_bytes(files[name][:8], "little")
+        head = json.loads(files[name][8 : 8 + size])
         _mutate_header(head, rng)
         text = json.dumps(head).encode()
-        tensors = len(text).to_bytes(8, "little") + text + tensors[8 + size :]
+        files[name] = len(text).to_bytes(8, "little") + text + files[name][8 + size :]
     elif kind == 2:
-        tensors = mutate_bytes(tensors, rng)
+        files[name] = mutate_bytes(files[name], rng)
     text = json.dumps(config).encode()
     if kind == 3:
         text = mutate_bytes(text, rng)
     (target / "config.json").write_bytes(text)
-    (target / "model.safetensors").write_bytes(tensors)
+    for name, data in files.items():
+        (target / name).write_bytes(data)
 
 
 def _mutate_header(head: dict[str, Any], rng: random.Random) -> None:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import io
 import time
 
+from helpers.code_tables import assert_beginning, random_tables
+
 from eulerodec.bitstream import (
     ConstantCoder,
     EulReader,
+    Packet,
+    PayloadCoder,
     RateControl,
+    StreamInfo,
     concat_files,
     cut_file,
     dumps,
@@ -20,6 +25,8 @@ from eulerodec.errors import BitstreamError
 
 # A mutated file is some kilobytes, and a packet has 8 bytes at least.
 MAX_SECONDS = 5.0
+
+PLANES = PayloadCoder(random_tables())
 
 
 def packets_limit(data: bytes) -> int:
@@ -51,12 +58,21 @@ def _read(data: bytes, number: int) -> None:
     assert again.info == info and again.packets == file.packets
     reader = EulReader(io.BytesIO(data))
     assert reader.scan() == file.n_frames and reader.info == info
+    for packet in file.packets[:2]:
+        _decode(info, packet, number)
+
+
+def _decode(info: StreamInfo, packet: Packet, number: int) -> None:
+    """Any payload of planes is some codes, and a part of it the first of them."""
+    payload, n_channels, n_frames = packet.payload, info.n_channels, packet.n_frames
+    assert payload is not None
     if info.coding == "constant":
-        for packet in file.packets[:3]:
-            coder = ConstantCoder(info)
-            assert packet.payload is not None
-            codes = coder.decode(packet.payload, packet.n_frames)
-            assert codes.codes.shape == (info.n_channels, info.n_codebooks, packet.n_frames)
+        codes = ConstantCoder(info).decode(payload, n_frames)
+        assert codes.codes.shape == (n_channels, info.n_codebooks, n_frames)
+    else:
+        part = payload[: number % (len(payload) + 1)]
+        whole = PLANES.decode(payload, n_channels, n_frames)
+        assert_beginning(PLANES.decode(part, n_channels, n_frames), whole)
 
 
 def _recover(data: bytes, number: int) -> None:

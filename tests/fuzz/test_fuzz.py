@@ -19,11 +19,13 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE)]
 
 from fuzz_bitstream import seeds  # noqa: E402
+from helpers.cli import speech  # noqa: E402
 from mutate_stream import join, mutate_stream, packet, split  # noqa: E402
 from stream_targets import check_stream, packets_limit  # noqa: E402
 
 from eulerodec.bitstream import read  # noqa: E402
-from eulerodec.errors import BitstreamError  # noqa: E402
+from eulerodec.codec import Encoded  # noqa: E402
+from eulerodec.errors import AudioError, BitstreamError, WeightsError  # noqa: E402
 
 SEEDS = seeds()
 
@@ -71,6 +73,34 @@ def test_memory_of_mutated_files_is_bounded():
             assert used < 600 * packets_limit(data) + 600 * len(data) + 2**20
     finally:
         tracemalloc.stop()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(seed=st.integers(0, 2**32), constant=st.booleans(), recover=st.booleans())
+def test_encoded_from_mutated_bytes(codec, own, seed, constant, recover):
+    """What the codec can read, it decodes to audio of the length that it says, none of it NaN."""
+    rng = random.Random(seed)
+    try:
+        encoded = Encoded.from_bytes(mutate_stream(own[constant], rng), recover=recover)
+    except BitstreamError:
+        return
+    assert encoded.n_samples_model <= encoded.n_frames * encoded.info.hop_length
+    low = encoded.at_rate(n_codebooks=1) if encoded.info.n_codebooks else encoded.at_rate(2)
+    assert low.n_frames == encoded.n_frames
+    if not any(packet.lost for packet in encoded.packets) and not encoded.damage:
+        assert Encoded.from_bytes(encoded.to_bytes()) == encoded
+    if encoded.n_frames * encoded.n_channels < 3000:  # or it is slow
+        with contextlib.suppress(BitstreamError, WeightsError, AudioError):  # of another model
+            wav = codec.decode(encoded, sample_rate=24_000)
+            assert len(wav) == encoded.n_channels and bool(wav.isfinite().all())
+
+
+@pytest.fixture(scope="module")
+def own(codec):
+    """0.4 s as planes, and in the constant coding."""
+    wav = speech(9600)
+    planes = codec.compress(wav, 24_000, 8, frames_per_packet=8)
+    return planes, codec.compress(wav, 24_000, n_codebooks=7, frames_per_packet=8)
 
 
 @pytest.mark.parametrize("target", ["stream", "weights"])

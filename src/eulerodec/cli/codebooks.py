@@ -16,14 +16,19 @@ import click
 @click.option(
     "--limit-per-set", type=click.IntRange(1), metavar="N", help="At most N clips per set."
 )
+@click.option("--bitrate", type=float, metavar="KBPS", help="Of the codes; 6 by default.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads; all by default.")
 def codebooks(
-    weights: str, data: str, out: str, limit_per_set: int | None, threads: int | None
+    weights: str,
+    data: str,
+    out: str,
+    limit_per_set: int | None,
+    bitrate: float | None,
+    threads: int | None,
 ) -> None:
-    """Show how the codes of WEIGHTS are used on audio: share, entropy, predictability.
+    """Show how the codes of WEIGHTS are used on audio: share, entropy, and what they cost.
 
-    Writes codebooks.csv and codebooks.png. 'order 0' and 'order 1' are the bits per code that an
-    entropy coder would need for one half of the clips with tables from the other half.
+    Writes codebooks.csv and codebooks.png. 'coded' are the bits per code that files take.
     """
     from ..evaluate.codebooks import run
     from ._progress import show_progress
@@ -38,18 +43,18 @@ def codebooks(
             weights,
             data,
             out,
+            bitrate_kbps=bitrate,
             limit_per_set=limit_per_set or 0,
             progress=lambda done, total: step(done / total),
         )
-    click.echo(f"{stats[0].codes} frames, {stats[0].bits:g} bits a code as stored")
-    click.echo("stage   used   dead  perplexity  entropy  order 0  order 1")
+    click.echo("  kind stage    codes   used   dead  perplexity  entropy  coded")
     for s in stats:
         click.echo(
-            f"{s.stage:>5}  {s.used:>5}  {s.dead:>5}  {s.perplexity:>10.1f}  {s.entropy:>7.3f}"
-            f"  {s.coded_order0:>7.3f}  {s.coded_order1:>7.3f}"
+            f"{s.kind} {s.stage:>5} {s.codes:>8}  {s.used:>5}  {s.dead:>5}  {s.perplexity:>10.1f}"
+            f"  {s.entropy:>7.3f} {s.coded:>6.3f}"
         )
-    stored = sum(s.bits for s in stats)
-    best = sum(min(s.bits, s.coded_order0, s.coded_order1) for s in stats)
-    click.echo(f"all stages: {stored:g} bits as stored, {best:.1f} with the best coder of each")
+    n_codes = sum(s.codes for s in stats)
+    coded = sum(s.coded * s.codes for s in stats) / n_codes
+    click.echo(f"{n_codes} codes, {coded:.2f} bits each; {stats[0].bits:g} in the constant coding")
     for file in files:
         click.echo(file)

@@ -6,12 +6,17 @@ may differ and by how much: docs/determinism.md.
 
 Golden files of a directory of weights, made by :func:`write_golden`:
 
-- ``golden.eul``: the clip with all stages; its comment says what made it
-- ``golden.f32``: every 37th sample of the audio it decodes to, float32, little-endian
+- ``golden.eul``: the clip as codes of the constant coding; which ones, a search in floats decides
+- ``golden_planes.eul``: the clip as planes, whose codes must come back the same on every machine
+- ``golden.f32``: every 37th sample of the audio of both, one after the other, float32,
+  little-endian
+- ``golden.json``: what made them, and the sha256 of the weights and of the planes' codes
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import platform
 import tempfile
 from dataclasses import asdict, dataclass
@@ -24,13 +29,12 @@ import torch
 from torch import Tensor
 
 from .. import audio
-from ..bitstream import Metadata
-from ..errors import BitstreamError
+from ..errors import EuleroDecError
 from ..files import PathLike, write_bytes
 from ..samples import SAMPLE
 from .api import Codec
 from .encoded import Encoded
-from .streaming import BLOCK_FRAMES, FILE_BLOCK_FRAMES
+from .streaming import BLOCK_FRAMES, FILE_BLOCK_FRAMES, StreamEncoder
 from .weights import DEFAULT_WEIGHTS, find_weights
 
 __all__ = [
@@ -52,7 +56,10 @@ AUDIO_TOLERANCE = 1e-5  # of full scale
 CODE_TOLERANCE = 0.01  # share of codes: where two are equally near, rounding decides
 
 _STRIDE = 37  # of the golden samples; shares no factor with the hop
-_CODES, _SAMPLES = "golden.eul", "golden.f32"
+_CODEBOOKS, _KBPS = 12, 12
+_CODES, _PLANES, _SAMPLES, _FACTS = (
+    "golden.eul", "golden_planes.eul", "golden.f32", "golden.json",
+)  # fmt: skip
 _PACKAGES = ("eulerodec", "torch", "numpy", "safetensors", "soundfile", "soxr", "click")
 _CHUNKS = (1, 263, 997, 24_000)  # samples, of the streaming check
 
@@ -127,122 +134,154 @@ def write_golden(weights: PathLike) -> list[Path]:
     """
     directory = find_weights(weights)
     codec = Codec.from_pretrained(directory)
-    made = codec.encode(*audio.read(SAMPLE), n_codebooks=codec.model.n_codebooks)
+    tokens, planes = _encoded(codec, *audio.read(SAMPLE))
     cpu = torch.backends.cpu.get_cpu_capability()
     version = metadata.version("eulerodec")
-    note = f"made by eulerodec {version}, torch {torch.__version__}, {cpu}"
-    info = made.info.with_metadata(Metadata(title="golden codes", comment=note))
-    samples = codec.decode(made)[0, ::_STRIDE].numpy().astype("<f4")
-    write_bytes(directory / _CODES, Encoded(made.codes, info).to_bytes())
-    write_bytes(directory / _SAMPLES, samples.tobytes())
-    return [directory / _CODES, directory / _SAMPLES]
+    facts = {
+        "made_by": f"eulerodec {version}, torch {torch.__version__}, {cpu}",
+        "weights_sha256": codec.weights_sha256,
+        "planes_sha256": _planes_sha256(codec, planes),
+    }
+    samples = np.concatenate([codec.decode(x)[0, ::_STRIDE].numpy() for x in (tokens, planes)])
+    contents = {
+        _CODES: tokens.to_bytes(),
+        _PLANES: planes.to_bytes(),
+        _SAMPLES: samples.astype("<f4").tobytes(),
+        _FACTS: (json.dumps(facts, indent=2) + "\n").encode(),
+    }
+    for name, data in contents.items():
+        write_bytes(directory / name, data)
+    return [directory / name for name in contents]
+
+
+def _encoded(codec: Codec, wav: np.ndarray, rate: int) -> tuple[Encoded, Encoded]:
+    """The clip in the constant coding, and as planes."""
+    n_codebooks = min(_CODEBOOKS, codec.info.n_codebooks)
+    return (
+        codec.encode(wav, rate, n_codebooks=n_codebooks),
+        codec.encode(wav, rate, bitrate_kbps=_KBPS),
+    )
+
+
+def _planes_sha256(codec: Codec, planes: Encoded) -> str:
+    """Of all codes in the payloads: whole numbers, so there is one right answer."""
+    digest = hashlib.sha256()
+    for packet in planes.packets:
+        found = codec.model.coder.payload.decode(
+            packet.payload or b"", planes.n_channels, packet.n_frames
+        )
+        for array in (found.levels, found.energies, found.latents):
+            digest.update(array.astype("<i8").tobytes())
+    return digest.hexdigest()
 
 
 def _checks(codec: Codec, directory: Path) -> list[Check]:
     wav, rate = audio.read(SAMPLE)
-    stages = codec.model.n_codebooks
-    encoded = codec.encode(wav, rate, n_codebooks=stages)
-    decoded = codec.decode(encoded)
+    tokens, planes = _encoded(codec, wav, rate)
+    decoded = codec.decode(tokens)
     return [
-        *_golden(codec, directory, encoded),
-        _file(encoded),
-        _streaming(codec, wav, encoded, decoded),
-        _blocks(codec, wav, encoded, decoded),
-        _batch(codec, wav, encoded, decoded),
-        _threads(codec, wav, encoded, decoded),
+        *_golden(codec, directory, tokens),
+        _file(planes),
+        _streaming(codec, wav, planes),
+        _blocks(codec, tokens, decoded),
+        _batch(codec, wav, tokens, decoded),
+        _threads(codec, wav, tokens, decoded),
     ]
 
 
-def _golden(codec: Codec, directory: Path, encoded: Encoded) -> list[Check]:
+def _golden(codec: Codec, directory: Path, tokens: Encoded) -> list[Check]:
     """Codes and audio against what was computed when the weights were shipped."""
-    names = "golden codes", "golden audio"
+    names = "golden codes", "golden planes", "golden audio"
     try:
-        golden = Encoded.from_bytes((directory / _CODES).read_bytes())
+        facts = json.loads((directory / _FACTS).read_bytes())
+        own, other = codec.weights_sha256, str(facts["weights_sha256"])
+        if own != other:
+            text = f"the golden files were made with other weights, {other[:16]}"
+            return [Check(name, FAILED, text) for name in names]
+        files = [Encoded.from_bytes((directory / name).read_bytes()) for name in (_CODES, _PLANES)]
+        golden, planes = files
+        codes = golden.codes
+        sound = torch.cat([codec.decode(file)[0, ::_STRIDE] for file in files])
         samples = np.frombuffer((directory / _SAMPLES).read_bytes(), "<f4")
+        want, made_by = str(facts["planes_sha256"]), str(facts["made_by"])
+        for found, expected in ((codes.shape, tokens.codes.shape), (samples.shape, sound.shape)):
+            if found != expected:
+                raise ValueError(f"shape {list(found)}, not {list(expected)}")
     except FileNotFoundError as error:
         text = f"no {Path(str(error.filename)).name} beside these weights"
         return [Check(name, NOT_CHECKED, text) for name in names]
-    except (BitstreamError, ValueError) as error:
+    except (EuleroDecError, LookupError, TypeError, ValueError) as error:
         return [Check(name, FAILED, f"damaged golden file: {error}") for name in names]
-    own, other = codec.weights_sha256[:16], golden.info.weights_hash.hex()
-    if own != other:
-        text = f"the golden files were made with other weights, {other}, and cannot be used"
-        return [Check(name, FAILED, text) for name in names]
-    if golden.codes.shape != encoded.codes.shape:
-        text = f"shape {list(encoded.codes.shape)}, golden {list(golden.codes.shape)}"
-        return [Check(name, FAILED, text) for name in names]
-    decoded = codec.decode(golden)[0, ::_STRIDE]
-    if len(samples) != len(decoded):
-        text = f"{len(decoded)} samples, golden {len(samples)}"
-        return [_compared(names[0], (encoded.codes, golden.codes)), Check(names[1], FAILED, text)]
+    same = _planes_sha256(codec, planes) == want
+    text = f"codes of {len(planes.packets)} packets " + ("the same" if same else "differ")
     return [
-        _compared(names[0], (encoded.codes, golden.codes), note=golden.info.metadata.comment),
-        _compared(names[1], None, (decoded, torch.from_numpy(samples.copy()))),
+        _compared(names[0], (tokens.codes, codes), note=f"made by {made_by}"),
+        Check(names[1], OK if same else FAILED, text),
+        _compared(names[2], None, (sound, torch.from_numpy(samples.copy()))),
     ]
 
 
-def _file(encoded: Encoded) -> Check:
+def _file(planes: Encoded) -> Check:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.eul"
-        write_bytes(path, encoded.to_bytes())
-        back = Encoded.from_bytes(path.read_bytes())
-    same = torch.equal(back.codes, encoded.codes) and back.info == encoded.info
-    text = f"{encoded.codes.numel()} codes written and read"
+        planes.save(path)
+        same = Encoded.open(path) == planes
+    text = f"{len(planes.packets)} packets written and read"
     return Check("file", OK if same else FAILED, text if same else text + ", not the same")
 
 
-def _streaming(codec: Codec, wav: np.ndarray, encoded: Encoded, decoded: Tensor) -> Check:
+def _streaming(codec: Codec, wav: np.ndarray, planes: Encoded) -> Check:
     """Chunks from one sample to a second, against the whole; must be exact."""
-    stages = encoded.n_codebooks
-    encoder = codec.streaming_encoder(n_codebooks=stages, sample_rate=encoded.sample_rate)
-    decoder = codec.streaming_decoder(n_codebooks=stages, sample_rate=encoded.sample_rate)
-    codes, parts, at, k = [], [], 0, 0
+    encoder = StreamEncoder(codec.model, planes.info)
+    decoder = codec.streaming_decoder(planes.info, block_frames=BLOCK_FRAMES)
+    packets, parts, at, k = [], [], 0, 0
     while at < wav.shape[1]:
         size = _CHUNKS[k % len(_CHUNKS)]
-        codes.append(encoder.push(wav[:, at : at + size]))
-        parts.append(decoder.push(codes[-1]))
+        packets += encoder.push(wav[:, at : at + size])
         at, k = at + size, k + 1
-    codes.append(encoder.flush())
-    parts += [decoder.push(codes[-1]), decoder.flush(encoder.n_samples, wav.shape[1])]
-    got = torch.cat(codes, -1), torch.cat(parts, -1)
-    return _compared(
-        "streaming", (got[0], encoded.codes), (got[1], decoded), "chunks against the whole", True
+    packets += encoder.flush()
+    parts += [decoder.push(packet) for packet in packets]
+    parts.append(decoder.flush(encoder.n_samples, wav.shape[1]))
+    same = tuple(packets) == planes.packets
+    error = float((torch.cat(parts, -1) - codec.decode(planes)).abs().max())
+    detail = ", ".join(
+        [
+            f"{len(packets)} packets the same" if same else "packets differ",
+            f"audio differs by {error:.1e}" if error else "audio the same",
+        ]
     )
+    status = OK if same and not error else FAILED
+    return Check("streaming", status, f"{detail} (chunks against the whole)", max_error=error)
 
 
-def _blocks(codec: Codec, wav: np.ndarray, encoded: Encoded, decoded: Tensor) -> Check:
-    other = codec.encode(
-        wav, encoded.sample_rate, n_codebooks=encoded.n_codebooks, block_frames=FILE_BLOCK_FRAMES
-    )
-    return _compared(
-        "block size",
-        (other.codes, encoded.codes),
-        (codec.decode(encoded, block_frames=FILE_BLOCK_FRAMES), decoded),
-        f"{FILE_BLOCK_FRAMES} frames against {BLOCK_FRAMES}",
-    )
+def _blocks(codec: Codec, tokens: Encoded, decoded: Tensor) -> Check:
+    other = codec.decode(tokens, block_frames=FILE_BLOCK_FRAMES)
+    note = f"{FILE_BLOCK_FRAMES} frames against {BLOCK_FRAMES}"
+    return _compared("block size", None, (other, decoded), note)
 
 
-def _batch(codec: Codec, wav: np.ndarray, encoded: Encoded, decoded: Tensor) -> Check:
+def _batch(codec: Codec, wav: np.ndarray, tokens: Encoded, decoded: Tensor) -> Check:
     """The clip as one of three channels, which are a batch for the network."""
     three = np.concatenate([wav[:, ::-1], wav, 0 * wav])
-    batch = codec.encode(three, encoded.sample_rate, n_codebooks=encoded.n_codebooks)
-    codes = torch.cat([batch.codes[:1], encoded.codes, batch.codes[2:]])
-    audio_of_batch = codec.decode(Encoded(codes, batch.info))[1:2]
+    batch = codec.encode(three, tokens.sample_rate, n_codebooks=tokens.info.n_codebooks)
+    codes, levels = batch.codes.clone(), batch.levels.clone()
+    codes[1], levels[1] = tokens.codes[0], tokens.levels[0]  # so that the audio can be compared
+    sound = codec.decode(Encoded.from_codes(codes, batch.info, levels))[1:2]
     return _compared(
-        "batch", (batch.codes[1:2], encoded.codes), (audio_of_batch, decoded), "one of 3 against 1"
+        "batch", (batch.codes[1:2], tokens.codes), (sound, decoded), "one of 3 against 1"
     )
 
 
-def _threads(codec: Codec, wav: np.ndarray, encoded: Encoded, decoded: Tensor) -> Check:
+def _threads(codec: Codec, wav: np.ndarray, tokens: Encoded, decoded: Tensor) -> Check:
     """Other numbers of threads; the caller restores it."""
     now = torch.get_num_threads()
     other = 1 if now > 1 else 2
     torch.set_num_threads(other)
-    again = codec.encode(wav, encoded.sample_rate, n_codebooks=encoded.n_codebooks)
-    sound = codec.decode(encoded)
+    again = codec.encode(wav, tokens.sample_rate, n_codebooks=tokens.info.n_codebooks)
+    sound = codec.decode(tokens)
     torch.set_num_threads(now)
     return _compared(
-        "threads", (again.codes, encoded.codes), (sound, decoded), f"{other} against {now}"
+        "threads", (again.codes, tokens.codes), (sound, decoded), f"{other} against {now}"
     )
 
 
@@ -251,9 +290,8 @@ def _compared(
     codes: tuple[Tensor, Tensor] | None = None,
     sound: tuple[Tensor, Tensor] | None = None,
     note: str = "",
-    exact: bool = False,
 ) -> Check:
-    """Codes and audio against what they should be; ``exact``: without any tolerance."""
+    """Codes and audio against what they should be."""
     words, share, differ, total, error = [], 0.0, None, None, None
     if codes is not None:
         differ, total = int((codes[0] != codes[1]).sum()), codes[0].numel()
@@ -264,7 +302,7 @@ def _compared(
         words.append(f"audio differs by {error:.1e}" if error else "audio the same")
     if not differ and not error:
         status = OK
-    elif exact or share > CODE_TOLERANCE or not (error or 0.0) <= AUDIO_TOLERANCE:
+    elif share > CODE_TOLERANCE or not (error or 0.0) <= AUDIO_TOLERANCE:
         status = FAILED  # NaN too
     else:
         status = WITHIN

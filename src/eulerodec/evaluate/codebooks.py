@@ -1,46 +1,46 @@
-"""How the codes of every quantiser stage are used: does entropy coding pay?
+"""How the codes of every stage are used, and what they cost.
 
-For each stage k with codes c_t, all in bits per code:
+The clips are coded as planes, and the codes that their payloads hold are counted, stage by stage of
+the energies and of the latents. In bits per code:
 
+- ``bits``: of a code of the constant coding, log2 of the codes there are.
 - ``entropy``: H = -sum p log2 p of the counts. Counting few codes makes it too small; the
   correction of Miller & Madow (1955), (used codes - 1) / (2 n ln 2), is added.
-- ``conditional``: first-order conditional entropy H(c_t | c_{t-1}) of the counts of pairs. With
-  2048 codes there are 4 million pairs, so from minutes of audio this is far too small: a code seen
-  once looks perfectly predictable. ``conditional_shuffled`` is the same with time shuffled, where
-  the true value is the entropy: only what ``conditional`` is *below* it says something about time.
-- ``coded_order0`` and ``coded_order1``: what a real coder would need. The counts come from one half
-  of the clips, the codes to pay for from the other, and back. Order 0 is add-half smoothing
-  (Krichevsky & Trofimov 1981); order 1 mixes counts of pairs with order 0 as Witten & Bell (1991)
-  do. An arithmetic coder with a fixed table reaches these; ``bits`` is the price without one.
+- ``coded``: what the range coder spends, -log2 of the frequency in the table of the code's class.
+  Below the entropy, because classes know more than the stage; far above it where the tables were
+  counted on other audio.
 """
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..bitstream import ABSENT, PacketCodes, PayloadCoder
+from ..bitstream.code_tables import TOTAL
 from ..codec import Codec
 from ..errors import AudioError
 from ..files import PathLike, write_bytes
 from ..tabular import write_csv
 from .clips import SAMPLE_RATE, find_clips, read_clip
 
-__all__ = ["StageUse", "analyse", "codes_of", "picture", "run", "stage_use"]
+__all__ = ["StageUse", "analyse", "codes_of", "costs", "picture", "run", "stage_use"]
 
-Codes = NDArray[np.int64]
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class StageUse:
-    """Use of one stage; ``stage`` counts from 1, see the module for the others."""
+    """Use of one stage; ``kind`` is energy or latent, ``stage`` counts from 1; see the module."""
 
+    kind: str
     stage: int
     codes: int
     used: int
@@ -49,10 +49,7 @@ class StageUse:
     perplexity: float
     bits: float
     entropy: float
-    conditional: float
-    conditional_shuffled: float
-    coded_order0: float
-    coded_order1: float
+    coded: float
 
 
 def run(
@@ -60,6 +57,7 @@ def run(
     data: PathLike,
     out: PathLike,
     *,
+    bitrate_kbps: float | None = None,
     limit_per_set: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[list[StageUse], list[Path]]:
@@ -74,11 +72,11 @@ def run(
     """
     codec = Codec.from_pretrained(weights)
     clips, _ = find_clips(data, limit_per_set)
-    codes = []
+    packets = []
     for number, clip in enumerate(clips, 1):
-        codes.append(codes_of(codec, read_clip(clip)))
+        packets += codes_of(codec, read_clip(clip), bitrate_kbps)
         progress(number, len(clips))
-    stats = analyse(codes, codec.model.codebook_size)
+    stats = analyse(codec.model.coder.payload, packets)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     files = [out / "codebooks.csv"]
@@ -91,51 +89,80 @@ def run(
     return stats, files
 
 
-def codes_of(codec: Codec, wav: NDArray[np.float32]) -> Codes:
-    """Codes [K, T] of all stages of mono samples [N] at :data:`SAMPLE_RATE`."""
-    encoded = codec.encode(wav, SAMPLE_RATE, n_codebooks=codec.model.n_codebooks)
-    return encoded.codes[0].numpy()
+def codes_of(
+    codec: Codec, wav: NDArray[np.float32], bitrate_kbps: float | None = None
+) -> list[PacketCodes]:
+    """The codes in the packets of mono samples [N] at :data:`SAMPLE_RATE`; 6 kbps by default."""
+    encoded = codec.encode(wav, SAMPLE_RATE, bitrate_kbps=bitrate_kbps)
+    payload = codec.model.coder.payload
+    return [payload.decode(p.payload or b"", 1, p.n_frames) for p in encoded.packets]
 
 
-def analyse(clips: Sequence[Codes], size: int, seed: int = 0) -> list[StageUse]:
-    """Statistics of every stage from the codes [K, T] of clips, ``size`` codes in a stage.
+def analyse(payload: PayloadCoder, packets: Sequence[PacketCodes]) -> list[StageUse]:
+    """Statistics of every stage that has codes, energies first.
 
     Raises:
-        AudioError: fewer than two clips with codes; one half is coded with the counts of the other.
+        AudioError: there are no codes at all.
     """
-    clips = [clip for clip in clips if clip.shape[1]]
-    if len(clips) < 2:
-        raise AudioError("at least two clips are needed: one half is coded by counts of the other")
-    stages = clips[0].shape[0]
-    return [stage_use(k + 1, [clip[k] for clip in clips], size, seed) for k in range(stages)]
+    size = payload.tables.energy_class.size
+    found: dict[tuple[str, int], list[tuple[Ints, Floats]]] = {}
+    for codes in packets:
+        for kind, stage, values, bits in costs(payload, codes):
+            found.setdefault((kind, stage), []).append((values, bits))
+    if not found:
+        raise AudioError("no codes: the clips are silent, or the bitrate leaves no room")
+    stats = []
+    for (kind, stage), pairs in sorted(found.items()):
+        values, bits = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
+        stats.append(stage_use(kind, stage, values, bits, size))
+    return stats
 
 
-def stage_use(stage: int, clips: Sequence[Codes], size: int, seed: int = 0) -> StageUse:
-    """Statistics of one stage from its codes [T] in every clip."""
-    rng = np.random.default_rng(seed)
-    flat = np.concatenate(clips)
-    counts = np.bincount(flat, minlength=size)
+def costs(payload: PayloadCoder, codes: PacketCodes) -> Iterator[tuple[str, int, Ints, Floats]]:
+    """Codes of a packet, and the bits that its tables take for each.
+
+    Yields:
+        Kind, stage (from 1), the codes that are there [n], their bits [n].
+    """
+    tables = payload.tables
+    classes = payload.layout(codes).classes  # [C, T]
+    for k, counts in enumerate(tables.latent_counts):
+        at = codes.latents[:, k]
+        there = at != ABSENT
+        if there.any():
+            yield "latent", k + 1, at[there], _bits(counts[classes[there], at[there]])
+    first = codes.energies[:, 0]  # [C, blocks]
+    own = np.where(first == ABSENT, 0, tables.energy_class[first])
+    before = np.pad(own, ((0, 0), (1, 0)))[:, :-1]
+    for k, counts in enumerate(tables.energy_counts):
+        at, context = codes.energies[:, k], own if k else before
+        there = at != ABSENT
+        if there.any():
+            yield "energy", k + 1, at[there], _bits(counts[context[there], at[there]])
+
+
+def _bits(counts: NDArray[np.uint16]) -> Floats:
+    return math.log2(TOTAL) - np.log2(counts.astype(np.float64) + 1)
+
+
+def stage_use(kind: str, stage: int, codes: Ints, bits: Floats, size: int) -> StageUse:
+    """Statistics of one stage from its codes [n], of ``size`` there are, and their costs [n]."""
+    counts = np.bincount(codes, minlength=size)
     used = int((counts > 0).sum())
-    plug_in = _entropy(counts)
-    entropy = plug_in + (used - 1) / (2 * len(flat) * math.log(2))
-    shuffled = rng.permutation(flat)
-    cuts = np.cumsum([len(clip) for clip in clips])[:-1]
-    halves = clips[0::2], clips[1::2]
-    coded = [_coded_bits(a, b, size) for a, b in (halves, halves[::-1])]
-    total = len(flat)
+    p = counts[counts > 0] / len(codes)
+    plug_in = float(-(p * np.log2(p)).sum())
+    entropy = plug_in + (used - 1) / (2 * len(codes) * math.log(2))
     return StageUse(
+        kind=kind,
         stage=stage,
-        codes=total,
+        codes=len(codes),
         used=used,
         dead=size - used,
         usage=used / size,
         perplexity=2**plug_in,
         bits=math.log2(size),
         entropy=min(entropy, math.log2(size)),
-        conditional=_conditional(clips, size),
-        conditional_shuffled=_conditional(np.split(shuffled, cuts), size),
-        coded_order0=sum(c[0] for c in coded) / total,
-        coded_order1=sum(c[1] for c in coded) / total,
+        coded=float(bits.mean()),
     )
 
 
@@ -147,70 +174,22 @@ def picture(stats: Sequence[StageUse]) -> bytes:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = Figure(figsize=(12, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    stage = [s.stage for s in stats]
+    names = [f"{'e' if s.kind == 'energy' else ''}{s.stage}" for s in stats]
     size = 2 ** stats[0].bits
-    left.bar(stage, [100 * s.usage for s in stats], color="#9ecae1", label="codes used")
-    left.plot(stage, [100 * s.perplexity / size for s in stats], "o-", label="perplexity")
-    left.set(xlabel="stage", ylabel="% of the codebook", ylim=(0, 105), title="Use of the codes")
-    lines: tuple[tuple[str, str, dict[str, Any]], ...] = (
-        ("bits", "stored", {"color": "0.3", "ls": "--"}),
-        ("entropy", "entropy", {"marker": "o"}),
-        ("coded_order0", "coded, fixed table", {"marker": "s"}),
-        ("coded_order1", "coded, given the code before", {"marker": "^"}),
-        ("conditional_shuffled", "conditional, shuffled (bias)", {"color": "0.6", "ls": ":"}),
-        ("conditional", "conditional, counted", {"color": "0.4", "ls": ":", "marker": "x"}),
-    )
-    for name, label, style in lines:
-        right.plot(stage, [getattr(s, name) for s in stats], label=label, **style)
-    right.set(xlabel="stage", ylabel="bits per code", title="What a code costs", ylim=(0, None))
+    left.bar(names, [100 * s.usage for s in stats], color="#9ecae1", label="codes used")
+    left.plot(names, [100 * s.perplexity / size for s in stats], "o", label="perplexity")
+    left.set(ylabel="% of the codebook", ylim=(0, 105), title="Use of the codes")
+    right.plot(names, [s.bits for s in stats], color="0.3", ls="--", label="constant coding")
+    right.plot(names, [s.entropy for s in stats], "o", label="entropy")
+    right.plot(names, [s.coded for s in stats], "s", label="coded")
+    right.set(ylabel="bits per code", title="What a code costs", ylim=(0, None))
     for ax in (left, right):
+        ax.set_xlabel("stage (e: energies)")
+        ax.tick_params(axis="x", labelsize=7)
         ax.legend(fontsize=8)
         ax.grid(alpha=0.25)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()
-
-
-def _entropy(counts: NDArray[np.int64]) -> float:
-    p = counts[counts > 0] / max(1, counts.sum())
-    return float(-(p * np.log2(p)).sum())
-
-
-def _pairs(clips: Sequence[Codes], size: int) -> NDArray[np.int64]:
-    """Previous code * size + code, of all neighbours within a clip."""
-    return np.concatenate([clip[:-1] * size + clip[1:] for clip in clips])
-
-
-def _conditional(clips: Sequence[Codes], size: int) -> float:
-    """H(c_t | c_{t-1}) = H(c_{t-1}, c_t) - H(c_{t-1}) of the counts."""
-    pairs = _pairs(clips, size)
-    if len(pairs) == 0:
-        return math.nan
-    joint = np.unique(pairs, return_counts=True)[1]
-    return _entropy(joint) - _entropy(np.bincount(pairs // size, minlength=size))
-
-
-def _coded_bits(known: Sequence[Codes], new: Sequence[Codes], size: int) -> tuple[float, float]:
-    """Bits that all codes of ``new`` cost with tables counted on ``known``: order 0, order 1."""
-    counts = np.bincount(np.concatenate(known), minlength=size)
-    p0 = (counts + 0.5) / (counts.sum() + 0.5 * size)
-    flat = np.concatenate(new)
-    order0 = float(-np.log2(p0[flat]).sum())
-
-    values, number = np.unique(_pairs(known, size), return_counts=True)
-    before = values // size
-    seen = np.bincount(before, weights=number, minlength=size)  # pairs that start with a code
-    kinds = np.bincount(before, minlength=size)  # different ones among them
-    pairs = _pairs(new, size)
-    first, second = pairs // size, pairs % size
-    place = np.minimum(np.searchsorted(values, pairs), max(0, len(values) - 1))
-    hit = values[place] == pairs if len(values) else np.zeros(len(pairs), bool)
-    count = np.where(hit, number[place] if len(values) else 0, 0)
-    # a code that was never followed by anything leaves order 0 alone
-    total = np.maximum(seen[first] + kinds[first], 1e-300)
-    p1 = np.where(kinds[first] > 0, (count + kinds[first] * p0[second]) / total, p0[second])
-    starts = np.array([clip[0] for clip in new])
-    order1 = float(-np.log2(p1).sum() - np.log2(p0[starts]).sum())
-    return order0, order1

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ... import bitstream
-from ...bitstream.tables import TABLES_FILE, load_tables
 from ...codec.weights import DEFAULT_WEIGHTS, find_weights
-from ...errors import ConfigError, WeightsError
+from ...errors import ConfigError
 from ...settings import whole
 from ..clips import SAMPLE_RATE
 from .base import Coded, Signal, Spec, System, work_folder
@@ -25,12 +24,14 @@ __all__ = ["EuleroDecSystem"]
 class EuleroDecSystem(System):
     """``eulerodec:6``, or ``DIR:6`` with a directory of weights or of a training run.
 
-    Options: ``beam=N``, the paths of the code search; ``entropy``, the same codes in smaller files.
+    Options: ``beam=N``, the paths of the code search; ``cut=R``, the file is cut to R kbps before
+    it is decoded; ``constant``, every frame has the same number of codes, as many as the bitrate
+    holds.
     """
 
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
-        spec.reject_options("beam", "entropy")
+        spec.reject_options("beam", "cut", "constant")
         # torch takes seconds to load, and only this system needs it
         from ...quantize import DEFAULT_BEAM, MAX_BEAM
         from ...train.checkpoint import weights_file
@@ -38,26 +39,39 @@ class EuleroDecSystem(System):
         beam = spec.options.get("beam", DEFAULT_BEAM)
         number = int(beam) if str(beam).isdecimal() else beam
         self.beam = whole(f"{spec.text}: beam", number, 1, MAX_BEAM)
+        if spec.options.get("constant"):
+            raise ConfigError(f"{spec.text}: constant takes no value")
+        self.cut_kbps = _number(spec, "cut") if "cut" in spec.options else None
         known = "eulerodec" if spec.kind == "eulerodec" else "weights"
         weights = DEFAULT_WEIGHTS if known == "eulerodec" else spec.kind
         self.directory = find_weights(weights)
         self._sha256 = hashlib.sha256(weights_file(self.directory).read_bytes()).hexdigest()
-        self._tables = self._hash_of_tables(spec) if "entropy" in spec.options else None
-        coding = ", entropy coded" if self._tables else ""
-        self.title = f"EuleroDec ({self.directory.name}, beam {self.beam}{coding})"
+        codec = _codec(self.directory, self._sha256)
+        self._codes_sha256 = codec.codes_sha256
+        self.bitrate_kbps, self.n_codebooks = self.kbps, None
+        if "constant" in spec.options:
+            self.bitrate_kbps = None
+            self.n_codebooks = int(self.kbps / codec.info.kbps_per_codebook + 1e-6)
+        self._check_rates(codec)
+        coding = f", {self.n_codebooks} codes a frame" if self.n_codebooks else ""
+        cut = f", cut from {self.kbps:g} kbps" if self.cut_kbps else ""
+        self.title = f"EuleroDec ({self.directory.name}, beam {self.beam}{coding}{cut})"
 
-    def _hash_of_tables(self, spec: Spec) -> str:
-        if spec.options["entropy"]:
-            raise ConfigError(f"{spec.text}: entropy takes no value")
-        tables = load_tables(self.directory)
-        if tables is None:
-            raise WeightsError(f"{spec.text}: {self.directory} has no {TABLES_FILE}")
-        return tables.hash.hex()
+    def _check_rates(self, codec: Codec) -> None:
+        try:
+            codec.stream_info(bitrate_kbps=self.bitrate_kbps, n_codebooks=self.n_codebooks)
+            if self.cut_kbps is not None:
+                codec.stream_info(bitrate_kbps=self.cut_kbps)
+        except ConfigError as error:
+            raise ConfigError(f"{self.name}: {error}") from error
 
     @property
     def identity(self) -> dict[str, str]:
-        told = {"weights_sha256": self._sha256, "beam": str(self.beam)}
-        return told | ({"entropy_tables": self._tables} if self._tables else {})
+        return {
+            "weights_sha256": self._sha256,
+            "codes_sha256": self._codes_sha256,
+            "beam": str(self.beam),
+        }
 
     def code(self, wav: Signal) -> Coded:
         from ...codec.encoded import Encoded
@@ -69,16 +83,22 @@ class EuleroDecSystem(System):
             encoded = codec.encode(
                 wav,
                 SAMPLE_RATE,
-                bitrate_kbps=self.kbps,
+                bitrate_kbps=self.bitrate_kbps,
+                n_codebooks=self.n_codebooks,
                 beam=self.beam,
-                block_frames=FILE_BLOCK_FRAMES,
-                entropy_coding=self._tables is not None,
             )
-            file.write_bytes(encoded.to_bytes())
+            encoded.at_rate(self.cut_kbps).save(file)
             data = file.read_bytes()
         decoded = codec.decode(Encoded.from_bytes(data), block_frames=FILE_BLOCK_FRAMES)
         header = bitstream.EulReader(io.BytesIO(data)).bytes_read  # it has read no more yet
         return Coded(decoded[0].numpy(), SAMPLE_RATE, len(data) - header, len(data))
+
+
+def _number(spec: Spec, name: str) -> float:
+    try:
+        return float(spec.options[name])
+    except ValueError as error:
+        raise ConfigError(f"{spec.text}: {name} must be a bitrate, such as {name}=3") from error
 
 
 @lru_cache(maxsize=4)
@@ -90,5 +110,4 @@ def _codec(directory: Path, sha256: str) -> Codec:
     file = weights_file(directory)
     if file.name != CHECKPOINT:
         return Codec.from_pretrained(directory)
-    tables = load_tables(directory)
-    return Codec(load_average(file), name=directory.name, entropy_tables=tables)
+    return Codec(load_average(file), name=directory.name)
