@@ -15,13 +15,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.cli import fails, flip, put, run, tree
+from helpers.cli import fails, flip, live_wav, put, run, speech, tree
 
-from eulerodec import audio
+from eulerodec import Encoded, audio
 from eulerodec.cli import main
 from eulerodec.codec import Codec
 from eulerodec.codec.streaming import BLOCK_FRAMES, FILE_BLOCK_FRAMES
 from eulerodec.errors import TrainingError
+from eulerodec.samples import SAMPLE
 from eulerodec.train import open_cache
 
 pytestmark = pytest.mark.usefixtures("here", "same_threads")
@@ -47,19 +48,18 @@ def test_file_is_the_codec_s(w, codec: Codec):
     put("a.wav")
     assert main(["encode", "a.wav", "-o", "a.eul", *w]) == 0
     x, rate = audio.read("a.wav")
-    encoded = codec.encode(x, rate, block_frames=FILE_BLOCK_FRAMES)
+    encoded = codec.encode(x, rate)
     assert Path("a.eul").read_bytes() == encoded.to_bytes()
     assert main(["decode", "a.eul", "-o", "b.wav", "--float", *w]) == 0
     expected = codec.decode(encoded, block_frames=FILE_BLOCK_FRAMES)
     assert np.array_equal(audio.read("b.wav")[0], expected.numpy())
 
 
-def test_block_size_of_the_streams_gives_their_bits(w, codec: Codec):
+def test_block_size_of_the_library_gives_its_bits(w, codec: Codec):
     put("a.wav")
+    data = codec.compress(*audio.read("a.wav"))
+    Path("a.eul").write_bytes(data)
     blocks = ["--block-frames", str(BLOCK_FRAMES)]
-    assert main(["encode", "a.wav", "-o", "a.eul", *blocks, *w]) == 0
-    data = Path("a.eul").read_bytes()
-    assert data == codec.compress(*audio.read("a.wav"), 6)
     assert main(["decode", "a.eul", "-o", "b.wav", "--float", *blocks, *w]) == 0
     assert np.array_equal(audio.read("b.wav")[0], codec.decompress(data)[0].numpy())
 
@@ -71,9 +71,81 @@ def test_decode_at_another_rate_and_bitrate(w, codec: Codec):
     assert main([*command, "--float", *w]) == 0
     y, rate = audio.read("b.wav")
     assert rate == 24_000 and y.shape == (1, 2400)
-    blocks = dict(block_frames=FILE_BLOCK_FRAMES)
-    low = codec.encode(audio.read("a.wav")[0], 44_100, bitrate_kbps=12, **blocks).truncate(2)
-    assert np.array_equal(y, codec.decode(low, 24_000, **blocks).numpy())
+    low = codec.encode(audio.read("a.wav")[0], 44_100, bitrate_kbps=12).at_rate(2)
+    expected = codec.decode(low, 24_000, block_frames=FILE_BLOCK_FRAMES)
+    assert np.array_equal(y, expected.numpy())
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], {}),
+        (["--bitrate", "7.3"], {"bitrate_kbps": 7.3}),
+        (["--codebooks", "3"], {"n_codebooks": 3}),
+        (["--packet", "30", "--no-carry"], {"frames_per_packet": 30, "carry": False}),
+        (["--beam", "1", "--carry"], {"beam": 1, "carry": True}),
+    ],
+)
+def test_options_reach_the_encoder(w, codec: Codec, options, expected):
+    x = speech(60_000)
+    x[:, 10_000:40_000] *= 1e-4  # what silence leaves is carried, or not
+    audio.write("a.wav", x, 24_000)
+    assert main(["encode", "a.wav", "-o", "a.eul", *options, *w]) == 0
+    encoded = codec.encode(*audio.read("a.wav"), **expected)
+    assert Path("a.eul").read_bytes() == encoded.to_bytes()
+    if options:
+        assert encoded != codec.encode(*audio.read("a.wav"))
+
+
+@pytest.mark.parametrize(
+    ("coding", "lower"),
+    [
+        (["--bitrate", "12"], ["--bitrate", "2.7"]),
+        (["--codebooks", "6"], ["--bitrate", "2.7"]),
+        (["--codebooks", "6"], ["--codebooks", "2"]),
+        (["--bitrate", "6"], ["--bitrate", "16"]),
+    ],
+)
+def test_a_file_is_decoded_at_a_lower_rate_as_if_it_had_it(w, coding, lower):
+    put("a.wav", 60_000)
+    assert main(["encode", "a.wav", "-o", "a.eul", *coding, *w]) == 0
+    assert main(["rate", "a.eul", "-o", "low.eul", *lower]) == 0
+    assert main(["decode", "a.eul", "-o", "a2.wav", *lower, *w]) == 0
+    assert main(["decode", "low.eul", "-o", "b.wav", *w]) == 0
+    assert Path("a2.wav").read_bytes() == Path("b.wav").read_bytes()
+    same = Path("low.eul").read_bytes() == Path("a.eul").read_bytes()
+    assert same == (lower[1] == "16")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "kbps", "channels"),
+    [(0.011, 1, 1), (0.4, 7.3, 1), (1.013, 7.3, 2), (3.7, 7.3, 1), (3.7, 1, 1), (2.1, 10, 1)],
+)
+def test_the_size_is_that_of_the_bitrate(w, seconds, kbps, channels):
+    x = np.random.default_rng(0).uniform(-0.3, 0.3, (channels, round(seconds * 24_000)))
+    audio.write("a.wav", x, 24_000)
+    allowed = kbps * channels * seconds * 125 + 64
+    assert main(["encode", "a.wav", "-o", "a.eul", "--bitrate", str(kbps), *w]) == 0
+    assert allowed - 100 < Path("a.eul").stat().st_size <= allowed
+    assert main(["rate", "a.eul", "-o", "low.eul", "--bitrate", str(0.4 * kbps)]) == 0
+    assert Path("low.eul").stat().st_size <= 0.4 * (allowed - 64) + 64
+
+
+def test_the_size_of_live_input(w):
+    x = speech(40_000)
+    done = run("encode", "-", "-o", "-", "--bitrate", "7.3", *w, stdin=live_wav(x, 0))
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout) <= 7.3 * 125 * 40_000 / 24_000 + 64
+    assert Encoded.from_bytes(done.stdout).n_samples == 40_000
+
+
+def test_the_size_by_the_bundled_name():
+    x, rate = audio.read(SAMPLE)
+    audio.write("a.wav", x[:, : round(1.7 * rate)], rate)
+    for kbps in (1, 7.3):
+        assert main(["encode", "a.wav", "-o", "a.eul", "--bitrate", str(kbps)]) == 0
+        allowed = kbps * 1.7 * 125 + 64
+        assert allowed - 100 < Path("a.eul").stat().st_size <= allowed
 
 
 def test_info_names_the_weights_it_is_asked_for(w, capsys):
@@ -152,7 +224,7 @@ def test_info_of_a_stream_needs_no_torch(stream):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     facts = json.loads(done.stdout)
-    assert (facts["seconds"], facts["samples"], facts["packets"]) == (6.0, 144_000, 3)
+    assert (facts["seconds"], facts["samples"], facts["packets"]) == (6.0, 144_000, 6)
     assert (facts["bitrate_kbps"], facts["bytes"], facts["damage"]) == (6.0, len(stream), [])
     assert facts["measured_kbps"] == pytest.approx(len(stream) * 8 / 6000)
 
@@ -161,14 +233,15 @@ def test_info_of_a_damaged_stream(capsys, stream):
     Path("a.eul").write_bytes(flip(stream))
     assert main(["info", "a.eul"]) == 3
     out, err = capsys.readouterr()
-    assert "lost_packets         1" in out and "packet 1 (2.82 s to 5.63 s)" in err
+    assert "lost_packets         1" in out and "packet 1 (1.01 s to 2.02 s)" in err
 
 
 def test_info_of_weights(weights, codec, capsys):
     assert main(["info", str(weights), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["weights_sha256"] == codec.weights_sha256
-    assert facts["bitrates_kbps"] == list(range(1, 13))
+    assert facts["bitrate_range_kbps"] == [1, 16]
+    assert facts["codes_sha256"] == codec.codes_sha256
     assert main(["info", str(weights)]) == 0
     assert "about.licence        CC0-1.0" in capsys.readouterr().out
 
@@ -187,16 +260,20 @@ def test_demo(w, capsys):
     put("mine.wav", 22_050, 44_100, 2)
     assert main(["demo", "mine.wav", "--out", "out", *w]) == 0
     out = capsys.readouterr().out
-    names = {"original.wav", "6kbps.eul", "6kbps.wav", "12kbps.eul", "12kbps.wav"}
+    rates = ("12", "6", "3", "1.5")
+    names = {f"{rate}kbps.{kind}" for rate in rates for kind in ("eul", "wav")}
     assert {f for f in tree() if f.startswith("out")} == {
-        f"out/{name}" for name in names | {"comparison.png"}
+        f"out/{name}" for name in names | {"original.wav", "comparison.png"}
     }
     picture = Path("out/comparison.png").read_bytes()
     width, height = struct.unpack(">II", picture[16:24])
     assert picture[:8] == b"\x89PNG\r\n\x1a\n" and width > 1000 and height > 500
-    sizes = [Path(f"out/{k}kbps.eul").stat().st_size for k in (6, 12)]
-    for word in (*map(str, sizes), "SI-SDR", "real time on one thread"):
-        assert word in out
+    for rate in rates:  # two channels of half a second
+        size = Path(f"out/{rate}kbps.eul").stat().st_size
+        assert f"{rate} kbps" in out and str(size) in out
+        assert size <= float(rate) * 125 + 64
+        assert main(["rate", "out/12kbps.eul", "-o", "low.eul", "--bitrate", rate]) == 0
+        assert Path("low.eul").read_bytes() == Path(f"out/{rate}kbps.eul").read_bytes()
     assert audio.read("out/12kbps.wav")[0].shape == (2, 22_050)
     assert torch.get_num_threads() >= 1
 
@@ -214,7 +291,7 @@ def test_demo_without_matplotlib(w, capsys, monkeypatch):
     assert main(["demo", "mine.wav", "--out", "out", "--json", *w]) == 0
     out, err = capsys.readouterr()
     assert err == "no picture: matplotlib is not installed (pip install matplotlib)\n"
-    assert [row["kbps"] for row in json.loads(out)["rates"]] == [6, 12]
+    assert [row["kbps"] for row in json.loads(out)["rates"]] == [12, 6, 3, 1.5]
     assert "out/12kbps.wav" in tree() and "out/comparison.png" not in tree()
 
 
@@ -228,8 +305,6 @@ def test_demo_of_silence_and_of_nothing(w, capsys):
 
 
 def test_bundled_clip():
-    from eulerodec.samples import SAMPLE
-
     x, rate = audio.read(SAMPLE)
     assert rate == 24_000 and x.shape[0] == 1 and 4 <= x.shape[1] / rate <= 8
     assert "public domain" in (SAMPLE.parent / "README.md").read_text()

@@ -58,8 +58,8 @@ def test_a_stream_that_is_cut_off(w, how):
     got, _ = audio.read("b.wav")
     assert got.shape[1] >= 72_000
     put("c.wav", 96_000)
-    assert main(["encode", "c.wav", "-o", "c.eul", "--block-frames", "32", *w]) == 0
-    main(["decode", "c.eul", "-o", "d.wav", "--block-frames", "128", *w])
+    assert main(["encode", "c.wav", "-o", "c.eul", "--packet", "24", *w]) == 0
+    assert main(["decode", "c.eul", "-o", "d.wav", *w]) == 0
     early = got[:, :60_000]  # far from the end, where the rest is missing
     np.testing.assert_allclose(early, audio.read("d.wav")[0][:, :60_000], rtol=0, atol=1e-4)
 

@@ -43,10 +43,10 @@ __all__ = ["cli", "main"]
 @click.version_option(__version__, prog_name="eulerodec")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
-    """Speech and audio at 1 to 12 kbps through a complex-valued neural codec.
+    """Speech and audio at 1 to 16 kbps through a complex-valued neural codec.
 
     \b
-    eulerodec demo                                  hear it: a bundled clip at 6 and 12 kbps
+    eulerodec demo                                  hear it: a clip at four rates, from one file
     eulerodec encode talk.wav -o talk.eul --bitrate 6
     eulerodec decode talk.eul -o talk.wav
     """

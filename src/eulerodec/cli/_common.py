@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ __all__ = [
     "describe",
     "given",
     "load_codec",
+    "lower_rate_options",
     "open_stream",
     "print_json",
     "show_as_lines",
@@ -44,6 +46,15 @@ _EXIT_CODES: tuple[tuple[type[EuleroDecError], int], ...] = (
     (WeightsError, 4),
     (EuleroDecError, 1),
 )
+
+# Arguments of the library, and the options that set them.
+_OPTIONS = {
+    "bitrate_kbps": "--bitrate",
+    "n_codebooks": "--codebooks",
+    "frames_per_packet": "--packet",
+    "block_frames": "--block-frames",
+}
+_ARGUMENT = re.compile(rf"(?<!\S)({'|'.join(_OPTIONS)})(?=[ :])")
 
 
 @dataclass(frozen=True)
@@ -69,8 +80,11 @@ def describe(error: BaseException) -> Failure | None:
 
 
 def _advised(error: EuleroDecError | AudioWarning) -> str:
-    """The text of an error or warning on one line, with the option that helps, if there is one."""
+    """The text of an error or warning on one line: arguments by the names of their options, and
+    the option that helps, if there is one."""
     text = " ".join(str(error).splitlines())
+    if isinstance(error, ConfigError):
+        text = _ARGUMENT.sub(lambda found: _OPTIONS[found[1]], text)
     if error.recoverable:
         command = "decode" if isinstance(error, BitstreamError) else "encode"
         text += f"; `{command} --recover` reads what is there"
@@ -122,8 +136,36 @@ def block_option(command: Callable[..., Any]) -> Callable[..., Any]:
         type=int,
         metavar="N",
         help="Frames of 11 ms to compute together: fewer for less delay, more for speed. "
-        "By default 128 for files and 32 for live input and pipes of codes.",
+        "By default 128 for files and 24 for pipes.",
     )(command)
+
+
+def lower_rate_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--bitrate`` and ``--codebooks`` of the commands that take less of a file than it has."""
+    for option in (
+        click.option(
+            "--codebooks",
+            type=click.IntRange(1),
+            metavar="K",
+            help="Only the first K codes of each frame (constant coding).",
+        ),
+        click.option(
+            "--bitrate",
+            type=float,
+            callback=_positive,
+            metavar="KBPS",
+            help="Only so many kbps of each channel: any number.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _positive(ctx: click.Context, param: click.Parameter, kbps: float | None) -> float | None:
+    """Said before any file is opened, and once for many."""
+    if kbps is not None and not 0 < kbps < float("inf"):
+        raise ConfigError(f"--bitrate must be above 0, not {kbps:g}")
+    return kbps
 
 
 def weights_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,7 +10,7 @@ import click
 
 from ..errors import ConfigError
 from ..files import is_pipe
-from ._common import block_option, given, load_codec, weights_options
+from ._common import block_option, given, load_codec, lower_rate_options, weights_options
 from ._jobs import EUL_TO_AUDIO, Job, Result, Work, many_options, plan_jobs, run_jobs
 from ._progress import FileProgress
 from ._times import Seconds
@@ -25,9 +25,7 @@ from ._times import Seconds
     help="File, folder for several inputs, or -. Default: IN, ending in .wav.",
 )
 @click.option("--sample-rate", type=int, metavar="HZ", help="Output rate; the input's by default.")
-@click.option(
-    "--bitrate", type=float, help="Decode only this part of the bitrate, kbps per channel."
-)
+@lower_rate_options
 @click.option("--float", "as_float", is_flag=True, help="32-bit float samples, not 16-bit.")
 @click.option("--from", "start", type=Seconds(), help="Start: seconds or H:MM:SS.")
 @click.option("--to", "stop", type=Seconds(), help="Stop: seconds or H:MM:SS.")
@@ -44,6 +42,7 @@ def decode(
     output: str | None,
     sample_rate: int | None,
     bitrate: float | None,
+    codebooks: int | None,
     as_float: bool,
     start: Fraction | None,
     stop: Fraction | None,
@@ -62,14 +61,15 @@ def decode(
     IN is an .eul file, a folder (searched; subfolders are kept), or - for standard input. The
     output has exactly the length and the sample rate of the audio that was encoded.
 
-    With --from or --to only the necessary part of a file is read and decoded; its samples are those
-    of the whole file.
+    With --bitrate the audio is that of the file which `rate --bitrate` makes. With --from or --to
+    only the necessary part of a file is read and decoded; its samples are those of the whole file.
     """
     if as_json and output is not None and is_pipe(output):
         raise ConfigError("--json and -o - both need standard output")
     plan = plan_jobs(inputs, output, EUL_TO_AUDIO, skip_existing=skip_existing)
     options = given(
-        bitrate_kbps=bitrate, sample_rate=sample_rate, start_s=start, stop_s=stop,
+        bitrate_kbps=bitrate, n_codebooks=codebooks, sample_rate=sample_rate,
+        start_s=start, stop_s=stop,
         subtype="FLOAT" if as_float else "PCM_16", apply_gain=apply_gain, recover=recover,
         block_frames=block_frames,
     )  # fmt: skip
@@ -81,8 +81,6 @@ def _make_work(
     weights: str | None, threads: int | None, device: str, share: int, options: dict[str, Any]
 ) -> Work:
     codec = load_codec(weights, threads, device, share)
-    if "bitrate_kbps" in options:
-        codec.n_codebooks_for(options["bitrate_kbps"])  # said once, not for every file
 
     def work(job: Job, progress: FileProgress) -> Result:
         report = codec.decode_file(

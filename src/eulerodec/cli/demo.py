@@ -13,11 +13,11 @@ from ._common import print_json
 @click.option("--weights", metavar="DIR", help="Directory or name of weights; bundled by default.")
 @click.option("--json", "as_json", is_flag=True, help="The table as JSON.")
 def demo(file: str | None, out: str, weights: str | None, as_json: bool) -> None:
-    """Hear a clip of speech at 6 and 12 kbps.
+    """Hear a clip of speech at 12, 6, 3 and 1.5 kbps.
 
-    Takes a bundled clip, or the first 30 s of your FILE, through the codec. Writes the audio, the
-    .eul files and a picture of spectrograms and phase errors, and prints sizes, quality and speed
-    on one CPU thread.
+    Encodes a bundled clip, or the first 30 s of your FILE, at 12 kbps, and cuts the lower rates out
+    of that file. Writes the audio, the .eul files and a picture of spectrograms and phase errors,
+    and prints sizes, quality, and times of one CPU thread.
     """
     from ._demo import run, table
 

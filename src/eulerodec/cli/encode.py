@@ -9,7 +9,7 @@ import click
 
 from ..errors import BitstreamError, ConfigError
 from ..files import is_pipe
-from ._common import block_option, given, load_codec, weights_options
+from ._common import given, load_codec, weights_options
 from ._jobs import AUDIO_TO_EUL, Job, Result, Work, many_options, plan_jobs, run_jobs
 from ._progress import FileProgress
 
@@ -25,28 +25,34 @@ from ._progress import FileProgress
 @click.option(
     "--bitrate",
     type=float,
-    default=6,
-    show_default=True,
-    help="kbps of each channel, a whole number from 1 to 12.",
+    metavar="KBPS",
+    help="kbps of each channel, any number from 1 to 16; 6 by default.",
+)
+@click.option(
+    "--codebooks",
+    type=int,
+    metavar="K",
+    help="In place of a bitrate: K codes of 11 bits for each frame of 11 ms, as tokens for other "
+    "models.",
 )
 @click.option(
     "--beam",
     type=int,
     metavar="N",
-    help="Paths of the code search, 3 by default: more is slower and a little better. With 1, "
-    "lowering the rate of a file gives the file encoded at that rate.",
+    help="Paths of the code search, 3 by default: more is slower and a little better.",
 )
 @click.option(
-    "--packet-frames",
+    "--packet",
     type=int,
-    metavar="N",
-    help="Frames of 11 ms in one packet: fewer for less delay, more for less overhead. "
-    "By default 256 for files and 16 for live input.",
+    metavar="FRAMES",
+    help="Frames of 11 ms in one packet, up to 255: fewer for less delay, more for less overhead. "
+    "By default 92, a second; 24 for live input, and 248 for files with --codebooks.",
 )
 @click.option(
-    "--entropy",
-    is_flag=True,
-    help="Pack the same codes into fewer bytes; the size then depends on the audio.",
+    "--carry/--no-carry",
+    default=None,
+    help="Give what silence leaves of the bitrate to the packets after it (the default), or save "
+    "it: a smaller file.",
 )
 @click.option("--title", default="", metavar="TEXT", help="Title to store in the header.")
 @click.option(
@@ -58,7 +64,6 @@ from ._progress import FileProgress
 )
 @click.option("--recover", is_flag=True, help="Encode whatever a damaged recording still holds.")
 @many_options
-@block_option
 @weights_options
 @click.option("--json", "as_json", is_flag=True, help="Results as JSON on standard output.")
 @click.pass_context
@@ -66,16 +71,16 @@ def encode(
     ctx: click.Context,
     inputs: tuple[str, ...],
     output: str | None,
-    bitrate: float,
+    bitrate: float | None,
+    codebooks: int | None,
     beam: int | None,
-    packet_frames: int | None,
-    entropy: bool,
+    packet: int | None,
+    carry: bool | None,
     title: str,
     gain: float,
     recover: bool,
     jobs: int,
     skip_existing: bool,
-    block_frames: int | None,
     weights: str | None,
     threads: int | None,
     device: str,
@@ -86,6 +91,9 @@ def encode(
     IN is audio of any rate and channel count (WAV, FLAC, Ogg, MP3, AIFF; with PyAV or ffmpeg also
     M4A, MP4 and WebM), a folder (searched; subfolders are kept), or - for standard input. WAV in a
     pipe is encoded as it arrives. Title and comment are carried over.
+
+    A file takes its bitrate to the byte: D seconds of a channel at R kbps are at most R * D / 8 kB
+    and 64 bytes. `rate` makes a file of any lower bitrate of it.
     """
     from ..bitstream import Metadata
 
@@ -97,23 +105,30 @@ def encode(
         raise ConfigError(f"--title or --gain: {error}") from error
     plan = plan_jobs(inputs, output, AUDIO_TO_EUL, skip_existing=skip_existing)
     options = given(
-        bitrate_kbps=bitrate, beam=beam, frames_per_packet=packet_frames, entropy_coding=entropy,
-        metadata=metadata, recover=recover, block_frames=block_frames,
+        bitrate_kbps=bitrate, n_codebooks=codebooks, beam=beam, frames_per_packet=packet,
+        carry=carry, metadata=metadata,
     )  # fmt: skip
-    make_work = partial(_make_work, weights, threads, device, min(jobs, len(plan)), options)
+    share = min(jobs, len(plan))
+    make_work = partial(_make_work, weights, threads, device, share, recover, options)
     ctx.exit(run_jobs(plan, make_work, verb="encode", as_json=as_json, n_processes=jobs))
 
 
 def _make_work(
-    weights: str | None, threads: int | None, device: str, share: int, options: dict[str, Any]
+    weights: str | None,
+    threads: int | None,
+    device: str,
+    share: int,
+    recover: bool,
+    options: dict[str, Any],
 ) -> Work:
     codec = load_codec(weights, threads, device, share)
-    codec.n_codebooks_for(options["bitrate_kbps"])  # said once, not for every file
+    codec.streaming_encoder(**options)  # a wrong option is said once, not for every file
 
     def work(job: Job, progress: FileProgress) -> Result:
         report = codec.encode_file(
-            job.source, job.target, make_folder=job.make_folder, progress=progress, **options
-        )
+            job.source, job.target, recover=recover, make_folder=job.make_folder,
+            progress=progress, **options,
+        )  # fmt: skip
         return report.to_dict()
 
     return work

@@ -59,7 +59,7 @@ def evaluate(clips: str | None, out: str, jobs: int, listen: int, **options: Any
 
     \b
     Systems, as KIND:KBPS or KIND:KBPS:OPTIONS, or NAME=KIND:KBPS:
-      eulerodec:6 DIR:6 eulerodec:6:beam=8      bundled weights, weights or checkpoint in DIR
+      eulerodec:6 eulerodec:7.3:beam=8 DIR:6    bundled weights, weights or checkpoint in DIR
       eulerodec:12:cut=6 eulerodec:6:constant   a file of 12 kbps cut to 6; codes as tokens
       opus:12 opus:12:cbr opus:12:speech        opusenc and opusdec
       amrwb:12.65 codec2:3.2 lyra:6             ffmpeg, c2enc, --lyra-models

@@ -22,7 +22,8 @@ def info(ctx: click.Context, target: str | None, weights: str | None, as_json: b
     """Describe an .eul file (checking all of it), or weights.
 
     Without an argument the bundled weights are described. A damaged file is described as far as it
-    can be read, and the exit code is 3.
+    can be read, and the exit code is 3. Bitrates of a file are of one channel: what was asked for,
+    and what its bytes are.
     """
     if target and _is_stream(target):
         facts = _stream_facts(target)
@@ -59,11 +60,12 @@ def _stream_facts(target: str) -> dict[str, Any]:
             n_packets += 1
             n_lost += packet.lost
     head = reader.info
+    measured = head.measured_kbps(size)
     return {
         "file": target,
         "bytes": size,
         "model_id": head.model_id,
-        "weights_hash": head.weights_hash.hex(),
+        "codes_hash": head.weights_hash.hex(),
         "seconds": head.duration_s,
         "seconds_in_header": promised,
         "input_sample_rate": head.input_sample_rate,
@@ -72,7 +74,7 @@ def _stream_facts(target: str) -> dict[str, Any]:
         "coding": head.coding,
         "n_codebooks": head.n_codebooks,
         "bitrate_kbps": head.nominal_kbps / head.n_channels,
-        "measured_kbps": head.measured_kbps(size),
+        "measured_kbps": None if measured is None else measured / head.n_channels,
         "model_sample_rate": head.sample_rate,
         "hop_length": head.hop_length,
         "frames": reader.n_frames,

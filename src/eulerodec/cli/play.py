@@ -10,14 +10,14 @@ import click
 
 from ..errors import AudioError
 from ..files import is_pipe
-from ._common import given, load_codec, open_stream, weights_options
+from ._common import given, load_codec, lower_rate_options, open_stream, weights_options
 from ._times import Seconds
 
 
 @click.command()
 @click.argument("file", metavar="FILE")
 @click.option("-o", "output", type=click.Choice(["-"]), help="WAV to standard output, no player.")
-@click.option("--bitrate", type=float, help="Use only so many kbps of each channel of the file.")
+@lower_rate_options
 @click.option("--from", "start", type=Seconds(), help="Only from here: seconds or H:MM:SS.")
 @click.option("--to", "stop", type=Seconds(), help="Only up to here; the end by default.")
 @click.option("--apply-gain", is_flag=True, help="Apply the gain in the header of the file.")
@@ -27,6 +27,7 @@ def play(
     file: str,
     output: str | None,
     bitrate: float | None,
+    codebooks: int | None,
     start: Fraction | None,
     stop: Fraction | None,
     apply_gain: bool,
@@ -46,8 +47,9 @@ def play(
         with open_stream(file):
             pass  # what is missing is said before the network loads
     options = given(
-        bitrate_kbps=bitrate, start_s=start, stop_s=stop, apply_gain=apply_gain, recover=recover
-    )
+        bitrate_kbps=bitrate, n_codebooks=codebooks, start_s=start, stop_s=stop,
+        apply_gain=apply_gain, recover=recover,
+    )  # fmt: skip
     codec = load_codec(weights, threads, device)
     decode = partial(codec.decode_file, file, **options)
 

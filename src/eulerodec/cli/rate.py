@@ -6,6 +6,7 @@ import click
 
 from ..errors import ConfigError
 from ..files import is_pipe, naming, open_input
+from ._common import lower_rate_options
 from ._jobs import EUL_TO_EUL, Job, Result, edit, plan_jobs, run_jobs
 from ._progress import FileProgress
 
@@ -15,13 +16,7 @@ from ._progress import FileProgress
 @click.option(
     "-o", "--output", required=True, metavar="OUT", help="File, folder for several inputs, or -."
 )
-@click.option("--bitrate", type=float, help="kbps of each channel: any number.")
-@click.option(
-    "--codebooks",
-    type=click.IntRange(1),
-    metavar="K",
-    help="Codes of each frame (constant coding).",
-)
+@lower_rate_options
 @click.option("--json", "as_json", is_flag=True, help="Results as JSON on standard output.")
 @click.pass_context
 def rate(
@@ -44,8 +39,6 @@ def rate(
         raise ConfigError("--json and -o - both need standard output")
     if (bitrate is None) == (codebooks is None):
         raise ConfigError("give either --bitrate or --codebooks")
-    if bitrate is not None and not 0 < bitrate < float("inf"):
-        raise ConfigError(f"--bitrate {bitrate:g} is none")
     jobs = plan_jobs(inputs, output, EUL_TO_EUL)
 
     def work(job: Job, progress: FileProgress) -> Result:

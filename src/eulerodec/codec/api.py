@@ -599,8 +599,8 @@ def _bitrate(kbps: object) -> float:
     number = float(kbps) if isinstance(kbps, Real) and not isinstance(kbps, bool) else math.nan
     if not MIN_BITRATE_KBPS <= number <= MAX_BITRATE_KBPS:
         raise ConfigError(
-            f"bitrate {kbps} kbps is not available: any number from {MIN_BITRATE_KBPS} to"
-            f" {MAX_BITRATE_KBPS} is"
+            f"bitrate_kbps must be a number from {MIN_BITRATE_KBPS} to {MAX_BITRATE_KBPS},"
+            f" not {kbps!r}"
         )
     return number
 
