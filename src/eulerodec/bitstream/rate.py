@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -60,8 +61,8 @@ class RateControl:
 
         Args:
             n_frames: 1 to 255.
-            n_samples: of the last packet of a stream whose header leaves the counts open: samples
-                at the model's rate of all the audio.
+            n_samples: of the last packets of a stream whose header leaves the counts open: samples
+                at the model's rate of all the audio, once they are known.
         """
         left = self._allowed(n_frames, n_samples) - self._spent - PACKET.size
         return min(max(left, 0), MAX_PAYLOAD)
@@ -108,8 +109,8 @@ def lower_rate(
 
     Payloads of planes are cut to what :class:`RateControl` allows; those of the constant coding
     keep the codebooks whose codes alone fit into the bitrate. A file that has a lower rate already
-    stays as it is. If the header leaves the counts open, each packet waits for the next one: only
-    the end of the stream says how much of the last one is audio.
+    stays as it is. If the header leaves the counts open, each packet waits for the next two: only
+    the end of the stream says how much of the last frames is audio.
 
     Args:
         source: any binary file object, also one that cannot seek.
@@ -206,14 +207,16 @@ def _codebooks_in(info: StreamInfo, bitrate_kbps: float) -> int:
 
 
 def _with_end(reader: EulReader) -> Iterator[tuple[Packet, int | None]]:
-    """Each packet; with the last of a stream of unknown length, the samples of all its audio."""
+    """Each packet; with the last two of a stream of unknown length, the samples of all its audio.
+
+    Two, as the last packet may be a single frame, which only completes the audio of those before.
+    """
     if reader.info.n_samples is not None:
         yield from ((packet, None) for packet in reader.packets())
         return
-    held = None
+    held: deque[Packet] = deque()
     for packet in reader.packets():
-        if held is not None:
-            yield held, None
-        held = packet
-    if held is not None:
-        yield held, reader.info.n_samples
+        held.append(packet)
+        if len(held) > 2:
+            yield held.popleft(), None
+    yield from ((packet, reader.info.n_samples) for packet in held)
