@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
+from numbers import Real
 
 from ..errors import BitstreamError
 from .constant import ConstantCoder
@@ -85,11 +86,12 @@ class RateControl:
         return math.floor(seconds * self._bytes_per_s)
 
 
-def check_bitrate(kbps: float | None) -> float:
+def check_bitrate(kbps: object) -> float:
     """The bitrate, if it is one."""
-    if kbps is None or not 0 < kbps <= MAX_BITRATE:
-        raise BitstreamError(f"bitrate must be above 0, to {MAX_BITRATE:.0f} kbps, not {kbps}")
-    return kbps
+    number = float(kbps) if isinstance(kbps, Real) and not isinstance(kbps, bool) else math.nan
+    if not 0 < number <= MAX_BITRATE:
+        raise BitstreamError(f"bitrate must be above 0, to {MAX_BITRATE:.0f} kbps, not {kbps!r}")
+    return number
 
 
 def exact(kbps: float) -> Fraction:
@@ -174,6 +176,8 @@ def _lowering(
     """The header at a lower rate, and what to do with each payload in turn."""
     if (bitrate_kbps is None) == (n_codebooks is None):
         raise BitstreamError("one of bitrate_kbps and n_codebooks must be given, not both")
+    if bitrate_kbps is not None:
+        bitrate_kbps = check_bitrate(bitrate_kbps)
     if bitrate_kbps is not None and old.bitrate_kbps is not None:
         info = old.replace(bitrate_kbps=min(old.bitrate_kbps, bitrate_kbps))
         control = RateControl(old, bitrate_kbps, carry=carry)
@@ -196,7 +200,6 @@ def _lowering(
 
 def _codebooks_in(info: StreamInfo, bitrate_kbps: float) -> int:
     """Codebooks of a file of the constant coding whose codes fit into a bitrate."""
-    check_bitrate(bitrate_kbps)
     one = Fraction((info.codebook_bits or 0) * info.sample_rate, 1000 * info.hop_length)
     fit = min(math.floor(exact(bitrate_kbps) / one), info.n_codebooks or 0)
     if fit < 1:
