@@ -148,7 +148,7 @@ def live(codec: Codec, x: np.ndarray, **options) -> bytes:
     return sink.getvalue()
 
 
-@settings(quick, max_examples=100)
+@settings(quick, max_examples=20)
 @given(
     name=st.sampled_from(["n", "n" * 17]),
     kbps=st.one_of(st.sampled_from([1, 7.3, 16]), st.floats(1, 16)),
