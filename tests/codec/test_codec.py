@@ -239,9 +239,7 @@ def test_bitrate_and_codes_exclude_each_other(codec):
 def test_every_beginning_of_every_payload_decodes(codec: Codec, data):
     encoded = codec.encode(noise(20_000, 2), 24_000, frames_per_packet=30, beam=1)
     sizes = [data.draw(st.integers(0, len(p.payload))) for p in encoded.packets]
-    cut = [
-        replace(p, payload=p.payload[:n]) for p, n in zip(encoded.packets, sizes, strict=True)
-    ]
+    cut = [replace(p, payload=p.payload[:n]) for p, n in zip(encoded.packets, sizes, strict=True)]
     wav = codec.decode(replace(encoded, packets=cut))
     assert wav.shape == (2, 20_000) and bool(wav.isfinite().all())
 
