@@ -111,7 +111,7 @@ def test_shapes_and_levels_that_do_not_fit():
     with pytest.raises(BitstreamError, match=r"shape \[2, 3, T\], not \[1, 3, 5\]"):
         coder.encode(ConstantCodes(np.zeros(2, int), zeros[:1]))
     for levels in ([0], [0, 256], [-1, 0]):
-        with pytest.raises(BitstreamError, match="levels must be 2 numbers 0 to 255"):
+        with pytest.raises(BitstreamError, match="levels must be 2 whole numbers 0 to 255"):
             coder.encode(ConstantCodes(np.array(levels), zeros))
     with pytest.raises(BitstreamError, match="need 42 bytes, not 40"):
         coder.decode(bytes(42), 5)

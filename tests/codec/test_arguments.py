@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import shutil
 
 import numpy as np
@@ -10,9 +12,9 @@ import torch
 from helpers.cli import speech
 from helpers.models import TINY, build
 
-from eulerodec import Codec, Encoded, ModelConfig
-from eulerodec.codec.weights import DEFAULT_WEIGHTS, find_weights
-from eulerodec.errors import AudioError, BitstreamError, ConfigError
+from eulerodec import Codec
+from eulerodec.codec.weights import DEFAULT_WEIGHTS, find_weights, save_weights
+from eulerodec.errors import AudioError, ConfigError
 from eulerodec.settings import whole
 
 WAV = speech(1000)
@@ -36,7 +38,6 @@ def test_beam(codec: Codec, beam):
     for call in (
         lambda: codec.encode(WAV, 24_000, beam=beam),
         lambda: codec.streaming_encoder(beam=beam),
-        lambda: codec.model.encode(torch.zeros(1, 1, 1000), beam=beam),
     ):
         with pytest.raises(ConfigError, match="beam must be a whole number from 1 to 64"):
             call()
@@ -44,67 +45,38 @@ def test_beam(codec: Codec, beam):
 
 @pytest.mark.parametrize("frames", [0, 4097, 1.5, "64"])
 def test_block_frames(codec: Codec, frames):
+    encoded = codec.encode(WAV, 24_000)
     for call in (
-        lambda: codec.encode(WAV, 24_000, block_frames=frames),
-        lambda: codec.decode(codec.encode(WAV, 24_000), block_frames=frames),
-        lambda: codec.streaming_decoder(block_frames=frames),
+        lambda: codec.decode(encoded, block_frames=frames),
+        lambda: codec.decode_batch([encoded], block_frames=frames),
+        lambda: codec.streaming_decoder(encoded.info, block_frames=frames),
     ):
         with pytest.raises(ConfigError, match="block_frames must be a whole number from 1 to 4096"):
             call()
 
 
-@pytest.mark.parametrize("frames", [-1, 65_536, 1.5])
+@pytest.mark.parametrize("frames", [-1, 256, 1.5, None])
 def test_packet_frames(codec: Codec, frames):
-    with pytest.raises(ConfigError, match="frames_per_packet must be"):
-        codec.encode(WAV, 24_000, frames_per_packet=frames)
-
-
-@pytest.mark.parametrize("stages", [0, 5.5, 7, "2"])
-def test_truncate(codec: Codec, stages):
-    encoded = codec.encode(WAV, 24_000)
-    with pytest.raises(ConfigError, match="n_codebooks must be a whole number from 1 to 6"):
-        encoded.truncate(stages)
-    with pytest.raises(ConfigError, match="kbps"):  # the same type for the same mistake
-        codec.encode(WAV, 24_000, bitrate_kbps=5.5)
-
-
-def test_codes(codec: Codec):
-    encoded = codec.encode(WAV, 24_000)
-    wav = codec.decode(encoded)
-    small = encoded.codes.to(torch.int16)
-    assert torch.equal(codec.decode(Encoded(small, encoded.info)), wav)
-    same = codec.model.decode(small, 1000)
-    torch.testing.assert_close(same[0], wav, rtol=0, atol=1e-5)
-    wrong = encoded.codes.clone()
-    wrong[0, 0, 0] = 2048
     for call in (
-        lambda: Encoded(wrong, encoded.info),
-        lambda: codec.model.decode(wrong, 1000),
-        lambda: codec.streaming_decoder().push(wrong),
+        lambda: codec.encode(WAV, 24_000, frames_per_packet=frames),
+        lambda: codec.streaming_encoder(frames_per_packet=frames),
     ):
-        with pytest.raises(BitstreamError, match="a code lies outside 0 to 2047"):
+        with pytest.raises(ConfigError, match="frames_per_packet must be a whole number from 0"):
             call()
-    for codes in (encoded.codes.float(), encoded.codes[0], encoded.codes[:, :3]):
-        with pytest.raises(BitstreamError, match=r"integers of shape \[1, 6, T\]"):
-            Encoded(codes, encoded.info)
-    for codes in (encoded.codes.float(), encoded.codes[0]):
-        with pytest.raises(BitstreamError, match=r"integers \[B, K, T\]"):
-            codec.model.decode(codes, 1000)
 
 
 @pytest.mark.parametrize("thing", [torch.zeros(1, 6, 5, dtype=torch.int64), b"EUL", None])
 def test_decode_takes_what_encode_gave(codec: Codec, thing):
-    with pytest.raises(ConfigError, match="decode takes an Encoded, not"):
-        codec.decode(thing)
-    with pytest.raises(ConfigError, match="decode takes an Encoded, not"):
-        codec.decode_batch([thing])
+    for call in (codec.decode, lambda x: codec.decode_batch([x])):
+        with pytest.raises(ConfigError, match=r"decode takes an Encoded, not .*from_codes\("):
+            call(thing)
 
 
 @pytest.mark.parametrize("shape", [(3, 2, 2400), (3, 2400), (2400,), (1, 1, 1, 2400)])
 def test_the_network_takes_one_channel_per_item(codec: Codec, shape):
     wav = torch.zeros(shape)
-    for call in (codec.model.encode, codec.model):
-        with pytest.raises(AudioError, match=r"takes audio \[B, 1, N\], not \["):
+    for call in (codec.model.analysis, codec.model):
+        with pytest.raises(AudioError, match=r"the network takes audio \[B, 1, N\], not \["):
             call(wav)
 
 
@@ -114,32 +86,27 @@ def test_other_precision_is_refused_in_one_line(dtype):
     with pytest.raises(ConfigError, match=f"the weights are {dtype}.*call model.float"):
         codec.encode(WAV, 24_000)
     with pytest.raises(ConfigError, match=f"the weights are {dtype}"):
-        codec.streaming_decoder()
+        codec.streaming_decoder(codec.stream_info())
 
 
 @pytest.mark.parametrize(
-    ("rate", "hop"), [(24_000, 250), (24_000, 264), (16_000, 264), (16_000, 256), (44_100, 300)]
+    ("rate", "hop", "words"),
+    [
+        (16_000, 256, "codes of 264 numbers a frame do not fit hop_length=256"),
+        (24_000, 250, "codes of 264 numbers a frame do not fit hop_length=250"),
+        (16_000, 264, "codes of 30 bands do not fit sample_rate=16000, which has 29"),
+    ],
 )
-def test_a_codec_accepts_the_rates_it_lists(rate, hop):
-    config = ModelConfig(**{**TINY.to_dict(), "sample_rate": rate, "hop_length": hop})
-    codec = Codec(build(config))
-    for k, kbps in enumerate(codec.bitrates_kbps, 1):
-        assert kbps == pytest.approx(k * rate * 11 / hop / 1000, rel=1e-12)
-        # as listed, as printed, and in single precision
-        for same in (kbps, float(f"{kbps:g}"), np.float32(kbps)):
-            assert codec.n_codebooks_for(same) == k
-    encoded = codec.encode(WAV, rate, bitrate_kbps=codec.bitrates_kbps[1])
-    assert encoded.n_codebooks == 2
-    assert Encoded.from_bytes(encoded.to_bytes(), bitrate_kbps=encoded.bitrate_kbps) == encoded
-    for wrong in (codec.bitrates_kbps[0] * 1.01, codec.bitrates_kbps[-1] * 1.01, -1, True):
-        with pytest.raises(ConfigError, match=f"this codec has {codec.bitrates_kbps[0]:g}, "):
-            codec.n_codebooks_for(wrong)
+def test_a_network_of_another_rate_needs_codes_of_its_own(rate, hop, words):
+    """One with such codes: tests/train/test_other_rate.py."""
+    with pytest.raises(ConfigError, match=words):
+        build(dataclasses.replace(TINY, sample_rate=rate, hop_length=hop))
 
 
 def test_device_and_repr(codec: Codec):
     assert codec.device == torch.device("cpu") and codec.to("auto") is codec.to("cpu")
     words = repr(codec)
-    for word in ("'tiny'", codec.weights_sha256[:16], "24000 Hz", "1 to 12 kbps", "cpu"):
+    for word in ("'tiny'", codec.weights_sha256[:16], "24000 Hz", "1 to 16 kbps", "cpu"):
         assert word in words
     with pytest.raises(ConfigError, match="'warp'"):
         codec.to("warp")
@@ -148,29 +115,32 @@ def test_device_and_repr(codec: Codec):
 # --- the identity of weights
 
 
-def test_saving_bundled_weights_changes_no_byte_of_them(tmp_path):
-    codec = Codec.from_pretrained()
+@pytest.mark.parametrize("name", [DEFAULT_WEIGHTS, "eulerodec-24khz-lowlatency"])
+def test_saving_bundled_weights_changes_no_byte_of_them(tmp_path, name):
+    """Those that share codes get a copy of these."""
+    codec = Codec.from_pretrained(name)
     data = codec.compress(WAV, 24_000)
-    before = codec.weights_sha256
+    before = codec.weights_sha256, codec.codes_sha256
     codec.save_pretrained(tmp_path)
-    assert codec.weights_sha256 == before
-    original = find_weights(DEFAULT_WEIGHTS) / "model.safetensors"
-    assert (tmp_path / "model.safetensors").read_bytes() == original.read_bytes()
-    for same in (codec, Codec.from_pretrained(tmp_path)):
-        assert same.decompress(data)[0].shape == (1, 1000)
+    assert (codec.weights_sha256, codec.codes_sha256) == before
+    tensors, codes = find_weights(name), find_weights(DEFAULT_WEIGHTS)
+    for source, file in ((tensors, "model.safetensors"), (codes, "codes.safetensors")):
+        assert (tmp_path / file).read_bytes() == (source / file).read_bytes()
+    assert "codes" not in json.loads((tmp_path / "config.json").read_text())
+    copy = Codec.from_pretrained(tmp_path)
+    assert (copy.weights_sha256, copy.codes_sha256) == before
+    assert copy.decompress(data)[0].equal(codec.decompress(data)[0])
 
 
 def test_weights_that_changed_are_new_ones_and_not_rounded(tmp_path):
-    from eulerodec.codec.weights import save_weights
-
     save_weights(tmp_path / "half", build(seed=2), name="half", half=True)
     codec = Codec.from_pretrained(tmp_path / "half")
-    before = codec.weights_sha256
+    before, codes = codec.weights_sha256, codec.codes_sha256
     third = torch.tensor(1 / 3)  # no float16
     with torch.no_grad():
         next(codec.model.parameters()).view(-1)[0] = third
     codec.save_pretrained(tmp_path / "trained")
-    assert codec.weights_sha256 != before
+    assert codec.weights_sha256 != before and codec.codes_sha256 == codes
     again = Codec.from_pretrained(tmp_path / "trained")
     assert next(again.model.parameters()).view(-1)[0] == third
     shutil.rmtree(tmp_path / "half")

@@ -5,18 +5,17 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from helpers.cli import flip, put, speech
 
 from eulerodec import Codec, Encoded, audio
-from eulerodec.bitstream import LOST, EulReader, Metadata
-from eulerodec.codec.files import LIVE_PACKET_FRAMES
-from eulerodec.codec.streaming import FILE_BLOCK_FRAMES
+from eulerodec.bitstream import EulReader, EulWriter, Metadata, lower_rate
+from eulerodec.codec.streaming import FILE_BLOCK_FRAMES, LIVE_PACKET_FRAMES
 from eulerodec.errors import AudioError, AudioWarning, BitstreamError, ConfigError, WeightsError
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -48,7 +47,7 @@ def test_there_and_back_with_paths_and_file_objects(codec: Codec):
         assert not source.closed and not sink.closed
     assert sink.getvalue() == Path("a.eul").read_bytes()
     x, rate = audio.read("a.wav")
-    in_memory = codec.encode(x, rate, bitrate_kbps=3, block_frames=FILE_BLOCK_FRAMES)
+    in_memory = codec.encode(x, rate, bitrate_kbps=3)
     assert Encoded.open("a.eul") == Encoded.from_bytes(sink.getvalue()) == in_memory
     back = codec.decode_file(Path("a.eul"), "b.wav", subtype="FLOAT")
     wav, rate = audio.read("b.wav")
@@ -72,15 +71,21 @@ def test_a_pipe_that_says_no_length_is_live(codec: Codec):
     assert (head.n_samples, head.frames_per_packet) == (None, LIVE_PACKET_FRAMES)
     assert Encoded.from_bytes(live.getvalue()).n_samples == 24_000
     head = EulReader(io.BytesIO(known.getvalue())).info
-    assert (head.n_samples, head.frames_per_packet) == (24_000, 256)
+    assert (head.n_samples, head.frames_per_packet) == (24_000, 92)
     codec.encode_file(Pipe(bytes(data)), "live.eul", frames_per_packet=5)
     assert EulReader(io.BytesIO(Path("live.eul").read_bytes())).info.frames_per_packet == 5
 
 
-def test_options_of_an_array_are_those_of_a_file(codec: Codec):
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(n_codebooks=4, beam=1, frames_per_packet=10),
+        dict(bitrate_kbps=7.3, beam=2, frames_per_packet=30, carry=False),
+    ],
+)
+def test_options_of_an_array_are_those_of_a_file(codec: Codec, options):
     put("a.wav", 24_000)
     x, rate = audio.read("a.wav")
-    options = dict(n_codebooks=4, beam=1, frames_per_packet=10, block_frames=64)
     metadata = Metadata(title="A title", gain_db=2.0)
     codec.encode_file("a.wav", "a.eul", metadata=metadata, **options)
     encoded = codec.encode(x, rate, metadata=metadata, **options)
@@ -108,35 +113,67 @@ def test_a_part_in_seconds(codec: Codec, part, rate):
 def test_a_lower_rate_of_a_file(codec: Codec):
     put("a.wav", 24_000)
     codec.encode_file("a.wav", "a.eul", bitrate_kbps=6)
-    whole, low = Encoded.open("a.eul"), Encoded.open("a.eul", bitrate_kbps=2)
-    assert low == whole.truncate(2) == Encoded.open("a.eul", n_codebooks=2)
-    with pytest.raises(ConfigError, match=r"a\.eul: bitrate 12 kbps .* the file has 1, .* 5, 6$"):
-        Encoded.open("a.eul", bitrate_kbps=12)
-    with pytest.raises(ConfigError, match=r"a\.eul: bitrate 12 kbps .* the file has 1, .* 5, 6$"):
-        codec.decode_file("a.eul", "b.wav", bitrate_kbps=12)
+    whole, low = Encoded.open("a.eul"), Encoded.open("a.eul", bitrate_kbps=2.5)
+    assert low == whole.at_rate(2.5) != whole
+    assert Encoded.open("a.eul", bitrate_kbps=12) == whole  # it has a lower one already
+    codec.decode_file("a.eul", "b.wav", bitrate_kbps=2.5, subtype="FLOAT")
+    np.testing.assert_allclose(audio.read("b.wav")[0], codec.decode(low), rtol=0, atol=1e-5)
+    for options, words in (
+        (dict(bitrate_kbps=0), "bitrate must be above 0"),
+        (dict(n_codebooks=2), "as many codes as its bitrate holds"),
+        (dict(bitrate_kbps=2, n_codebooks=2), "give one of them"),
+    ):
+        with pytest.raises(ConfigError, match=rf"^a\.eul: .*{words}"):
+            Encoded.open("a.eul", **options)
+        with pytest.raises(ConfigError, match=rf"^a\.eul: .*{words}"):
+            codec.decode_file("a.eul", "c.wav", **options)
+    assert not Path("c.wav").exists()
+
+
+def test_fewer_codes_of_a_file(codec: Codec):
+    put("a.wav", 24_000)
+    codec.encode_file("a.wav", "a.eul", n_codebooks=6)
+    whole, low = Encoded.open("a.eul"), Encoded.open("a.eul", n_codebooks=2)
+    assert low == whole.at_rate(n_codebooks=2) and low.codes.equal(whole.codes[:, :2])
+    codec.decode_file("a.eul", "b.wav", n_codebooks=2, subtype="FLOAT")
+    np.testing.assert_allclose(audio.read("b.wav")[0], codec.decode(low), rtol=0, atol=1e-5)
     with pytest.raises(ConfigError, match="n_codebooks must be a whole number from 1 to 6"):
         Encoded.open("a.eul", n_codebooks=7)
-    assert not Path("b.wav").exists()
+
+
+def test_a_lower_rate_of_a_live_file(codec: Codec):
+    """Its header leaves the counts open, and the last frames are hardly filled."""
+    encoder, sink = codec.streaming_encoder(bitrate_kbps=8), io.BytesIO()
+    writer = EulWriter(sink, encoder.info)
+    n = 4 * 24 * 264 - 250  # the last packet is one frame, for the end of the one before
+    for packet in encoder.push(speech(n)) + encoder.flush():
+        writer.write(packet.payload, packet.n_frames)
+    writer.close(n)
+    low = Encoded.from_bytes(sink.getvalue()).at_rate(3)
+    lowered = io.BytesIO()
+    lower_rate(Pipe(sink.getvalue()), lowered, 3)
+    assert Encoded.from_bytes(lowered.getvalue()) == low
+    assert max(len(low.to_bytes()), len(lowered.getvalue())) <= 3 * 125 * n / 24_000 + 64
 
 
 def test_damage_is_told_once(codec: Codec, stream: bytes):
-    Path("bad.eul").write_bytes(flip(stream))  # the second of three packets
+    Path("bad.eul").write_bytes(flip(stream))  # the second of six packets
     for read in (Encoded.open, lambda path: codec.decode_file(path, "b.wav")):
         with pytest.raises(BitstreamError, match=r"^bad\.eul: packet 1 ") as caught:
             read("bad.eul")
         assert caught.value.recoverable and "recover" not in str(caught.value)
         assert any("recover=True" in note for note in caught.value.__notes__)
     encoded = Encoded.open("bad.eul", recover=True)
-    assert bool((encoded.codes[..., 256:512] == LOST).all()) and len(encoded.damage) == 1
-    assert int((encoded.codes < 0).sum()) == 256 * 6
+    assert [p.lost for p in encoded.packets] == [False, True] + 4 * [False]
+    assert len(encoded.damage) == 1 and encoded.packets[1].n_frames == 92
     wav, rate = codec.decompress(flip(stream), recover=True)
     with pytest.warns(AudioWarning, match=r"^bad\.eul: packet 1 "):
         report = codec.decode_file("bad.eul", "b.wav", recover=True, subtype="FLOAT")
     np.testing.assert_allclose(audio.read("b.wav")[0], wav.numpy(), rtol=0, atol=1e-5)
     assert report.warnings == (f"bad.eul: {encoded.damage[0].message}",) and rate == 24_000
-    part = Encoded.open("bad.eul", start_s=0, stop_s=1, recover=True)
-    assert not part.damage and int(part.codes.min()) >= 0
-    with pytest.raises(BitstreamError, match="256 frames are lost"):
+    part = Encoded.open("bad.eul", start_s=3, stop_s=4, recover=True)
+    assert not part.damage and not any(p.lost for p in part.packets)
+    with pytest.raises(BitstreamError, match="1 packets are lost"):
         encoded.save("copy.eul")
     assert not Path("copy.eul").exists()
 
@@ -173,7 +210,7 @@ def test_errors_name_the_input(codec: Codec, other_weights):
         codec.decode_file(".", "a.wav")
     other = Codec.from_pretrained(other_weights)
     other.encode(speech(), 24_000).save("a.eul")
-    with pytest.raises(WeightsError, match=r"^a\.eul: made with the weights 'other'"):
+    with pytest.raises(WeightsError, match=r"^a\.eul: made with the codes .* of 'other', but"):
         codec.decode_file("a.eul", "b.wav")
     with pytest.raises(BitstreamError, match=r"^the input: not an \.eul file"):
         Encoded.open(io.BytesIO(b"RIFF" * 9))
@@ -196,7 +233,7 @@ def test_a_folder_is_made_only_when_asked_for_and_needed(codec: Codec):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="resource is POSIX")
 def test_memory_does_not_grow_with_the_file(weights):
-    """Four minutes take no more than one does, but for what the allocator keeps."""
+    """Three minutes take no more than half a one, but for what the allocator keeps."""
     code = """
 import resource, sys
 import numpy as np, soundfile
@@ -204,30 +241,31 @@ from eulerodec import Codec
 codec = Codec.from_pretrained(sys.argv[1])
 def trip(minutes):
     with soundfile.SoundFile("long.wav", "w", 8000, 1) as file:
-        for _ in range(minutes):
-            file.write(0.1 * np.sin(np.arange(480_000) / 9))
-    codec.encode_file("long.wav", "long.eul", n_codebooks=1, beam=1)
+        for _ in range(round(2 * minutes)):
+            file.write(0.1 * np.sin(np.arange(240_000) / 9))
+    codec.encode_file("long.wav", "long.eul", bitrate_kbps=1, beam=1)
     codec.decode_file("long.eul", "back.wav")
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-first = trip(1)
-print(trip(4) - first)
+first = trip(0.5)
+print(trip(3) - first)
 """
     done = subprocess.run(
         [sys.executable, "-c", code, str(weights)], capture_output=True, text=True, check=True
     )
     unit = 1024 if sys.platform != "darwin" else 1
-    assert int(done.stdout) * unit < 12e6  # three minutes more are 17 MB at the model's rate
+    assert int(done.stdout) * unit < 10e6  # so much more is 14 MB at the model's rate
 
 
 def test_repr_and_equality(codec: Codec):
-    encoded = codec.encode(speech(24_000, channels=2), 24_000, bitrate_kbps=3)
-    assert repr(encoded) == (
-        "Encoded(1.00 s at 24000 Hz, 2 channels, 3 kbps each, codes [2, 3, 92])"
-    )
-    same = Encoded.from_bytes(encoded.to_bytes())
-    assert same == encoded
-    other = encoded.codes.clone()
-    other[0, 0, 0] ^= 1
-    assert Encoded(other, encoded.info) != encoded
-    assert encoded.truncate(2) != encoded and encoded != "codes"
-    assert torch.equal(Encoded(encoded.codes.to(torch.int16), encoded.info).codes, encoded.codes)
+    encoded = codec.encode(speech(24_000, channels=2), 24_000, bitrate_kbps=2.5)
+    assert repr(encoded) == "Encoded(1.00 s at 24000 Hz, 2 channels, 2.5 kbps each, 1 packets)"
+    tokens = codec.encode(speech(24_000), 24_000, n_codebooks=3, frames_per_packet=30)
+    assert repr(tokens) == "Encoded(1.00 s at 24000 Hz, 1 channel, 3 codes a frame, 4 packets)"
+    for item in (encoded, tokens):
+        assert Encoded.from_bytes(item.to_bytes()) == item
+    payload = encoded.packets[0].payload
+    other = replace(encoded.packets[0], payload=payload[:-1])
+    assert replace(encoded, packets=[other]) != encoded
+    assert encoded.at_rate(2) != encoded and encoded != "codes"
+    with pytest.raises(TypeError):
+        hash(encoded)

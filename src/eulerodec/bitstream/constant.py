@@ -63,8 +63,11 @@ class ConstantCoder:
             raise BitstreamError(
                 f"codes must have shape [{want[0]}, {want[1]}, T], not {list(array.shape)}"
             )
-        if levels.shape != want[:1] or not bool(((levels >= 0) & (levels <= 0xFF)).all()):
-            raise BitstreamError(f"levels must be {want[0]} numbers 0 to 255: {levels.tolist()}")
+        fit = levels.dtype.kind in "iu" and bool(((levels >= 0) & (levels <= 0xFF)).all())
+        if levels.shape != want[:1] or not fit:
+            raise BitstreamError(
+                f"levels must be {want[0]} whole numbers 0 to 255: {levels.tolist()}"
+            )
         # Codebook before channel before frame: the first k codebooks are a prefix of the payload.
         packed = pack_codes(array.transpose(1, 0, 2), self._bits)
         return levels.astype(np.uint8).tobytes() + packed

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
+from numbers import Real
 
 from ..errors import BitstreamError
 from .constant import ConstantCoder
@@ -60,8 +62,8 @@ class RateControl:
 
         Args:
             n_frames: 1 to 255.
-            n_samples: of the last packet of a stream whose header leaves the counts open: samples
-                at the model's rate of all the audio.
+            n_samples: of the last packets of a stream whose header leaves the counts open: samples
+                at the model's rate of all the audio, once they are known.
         """
         left = self._allowed(n_frames, n_samples) - self._spent - PACKET.size
         return min(max(left, 0), MAX_PAYLOAD)
@@ -84,11 +86,12 @@ class RateControl:
         return math.floor(seconds * self._bytes_per_s)
 
 
-def check_bitrate(kbps: float | None) -> float:
+def check_bitrate(kbps: object) -> float:
     """The bitrate, if it is one."""
-    if kbps is None or not 0 < kbps <= MAX_BITRATE:
-        raise BitstreamError(f"bitrate must be above 0, to {MAX_BITRATE:.0f} kbps, not {kbps}")
-    return kbps
+    number = float(kbps) if isinstance(kbps, Real) and not isinstance(kbps, bool) else math.nan
+    if not 0 < number <= MAX_BITRATE:
+        raise BitstreamError(f"bitrate must be above 0, to {MAX_BITRATE:.0f} kbps, not {kbps!r}")
+    return number
 
 
 def exact(kbps: float) -> Fraction:
@@ -108,8 +111,8 @@ def lower_rate(
 
     Payloads of planes are cut to what :class:`RateControl` allows; those of the constant coding
     keep the codebooks whose codes alone fit into the bitrate. A file that has a lower rate already
-    stays as it is. If the header leaves the counts open, each packet waits for the next one: only
-    the end of the stream says how much of the last one is audio.
+    stays as it is. If the header leaves the counts open, each packet waits for the next two: only
+    the end of the stream says how much of the last frames is audio.
 
     Args:
         source: any binary file object, also one that cannot seek.
@@ -173,6 +176,8 @@ def _lowering(
     """The header at a lower rate, and what to do with each payload in turn."""
     if (bitrate_kbps is None) == (n_codebooks is None):
         raise BitstreamError("one of bitrate_kbps and n_codebooks must be given, not both")
+    if bitrate_kbps is not None:
+        bitrate_kbps = check_bitrate(bitrate_kbps)
     if bitrate_kbps is not None and old.bitrate_kbps is not None:
         info = old.replace(bitrate_kbps=min(old.bitrate_kbps, bitrate_kbps))
         control = RateControl(old, bitrate_kbps, carry=carry)
@@ -195,7 +200,6 @@ def _lowering(
 
 def _codebooks_in(info: StreamInfo, bitrate_kbps: float) -> int:
     """Codebooks of a file of the constant coding whose codes fit into a bitrate."""
-    check_bitrate(bitrate_kbps)
     one = Fraction((info.codebook_bits or 0) * info.sample_rate, 1000 * info.hop_length)
     fit = min(math.floor(exact(bitrate_kbps) / one), info.n_codebooks or 0)
     if fit < 1:
@@ -206,14 +210,16 @@ def _codebooks_in(info: StreamInfo, bitrate_kbps: float) -> int:
 
 
 def _with_end(reader: EulReader) -> Iterator[tuple[Packet, int | None]]:
-    """Each packet; with the last of a stream of unknown length, the samples of all its audio."""
+    """Each packet; with the last two of a stream of unknown length, the samples of all its audio.
+
+    Two, as the last packet may be a single frame, which only completes the audio of those before.
+    """
     if reader.info.n_samples is not None:
         yield from ((packet, None) for packet in reader.packets())
         return
-    held = None
+    held: deque[Packet] = deque()
     for packet in reader.packets():
-        if held is not None:
-            yield held, None
-        held = packet
-    if held is not None:
-        yield held, reader.info.n_samples
+        held.append(packet)
+        if len(held) > 2:
+            yield held.popleft(), None
+    yield from ((packet, reader.info.n_samples) for packet in held)

@@ -191,10 +191,11 @@ class Codec:
 
         Args:
             wav: float numpy array or tensor, ``[N]`` or ``[C, N]``, full scale -1 to 1. It is
-                resampled to the model's rate and never normalised; channels do not influence each
-                other.
+                resampled to the model's rate and never normalised. Channels share the bitrate; with
+                ``n_codebooks`` they do not influence each other.
             sample_rate: of ``wav``, Hz.
-            bitrate_kbps: of each channel, any number from 1 to 16, by default 6.
+            bitrate_kbps: of each channel, any number from 1 to 16, by default 6;
+                0.01 kbps is the step.
             progress: called with the fraction that is done.
             options: see :class:`~eulerodec.codec.options.EncodeOptions`.
 
@@ -602,7 +603,7 @@ def _bitrate(kbps: object) -> float:
             f"bitrate_kbps must be a number from {MIN_BITRATE_KBPS} to {MAX_BITRATE_KBPS},"
             f" not {kbps!r}"
         )
-    return number
+    return math.floor(number * 100 * (1 + 1e-7)) / 100  # as files say it; never more than asked for
 
 
 def _device(name: str | torch.device) -> torch.device:

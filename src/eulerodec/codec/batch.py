@@ -38,7 +38,8 @@ def decode_rows(
             frames = torch.cat([read.lost(0), *map(read, item.packets)], -1)
             rows += list(frames[..., : model.n_frames(n_samples)])
             lengths += [n_samples] * item.n_channels
-        like = items[group[0]].info.replace(n_channels=len(rows))
+        # no packet has so many channels
+        like = items[group[0]].info.replace(n_channels=len(rows), frames_per_packet=1)
         decoder = StreamDecoder(
             model, like, sample_rate=model.sample_rate, block_frames=block_frames
         )

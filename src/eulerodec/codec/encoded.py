@@ -33,7 +33,7 @@ __all__ = ["Encoded", "Seconds", "lowered", "open_range"]
 
 Seconds = float | Fraction
 
-USUAL_LEVEL = 136  # of speech at -20 dBFS; see Encoded.from_codes
+USUAL_LEVEL = 171  # of speech at -20 dBFS, measured; see Encoded.from_codes
 LOST = -1
 
 
@@ -166,12 +166,17 @@ class Encoded:
 
         Args:
             codes: integers ``[C, K, T]``.
-            info: ``codec.stream_info(n_codebooks=K, ...)``; open counts are set by T.
+            info: ``codec.stream_info(n_codebooks=K, ...)``; if its counts are open, the audio has
+                (T - 1) * hop_length samples at the model's rate, all that T frames hold whole.
             levels: of each packet ``[C, packets]``; by default that of speech at -20 dBFS.
 
         Raises:
             BitstreamError: codes or levels that do not fit the header.
         """
+        if info.n_codebooks is None:
+            raise BitstreamError(
+                "the header has a bitrate, codes need codec.stream_info(n_codebooks=K)"
+            )
         x = np.asarray(codes.cpu() if isinstance(codes, Tensor) else codes)
         if x.ndim != 3 or x.shape[:2] != (info.n_channels, info.n_codebooks):
             want = f"[{info.n_channels}, {info.n_codebooks}, T]"
@@ -190,7 +195,9 @@ class Encoded:
             part = x[..., k * size : (k + 1) * size]
             payload = coder.encode(ConstantCodes(level[:, k], part))
             packets.append(Packet(k, k * size, part.shape[2], payload))
-        return cls(tuple(packets), info if info.n_samples is not None else info.capped(x.shape[2]))
+        if info.n_samples is None:
+            info = info.capped(max(x.shape[2] - 1, 0))
+        return cls(tuple(packets), info)
 
     # ---- rates --------------------------------------------------------------------------------
 

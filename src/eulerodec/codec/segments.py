@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .. import audio
-from ..bitstream import Packet, StreamInfo
+from ..bitstream import Packet, StreamInfo, Timeline
 from ..errors import BitstreamError
 from ..model import EuleroDec
 from .streaming import BLOCK_FRAMES, StreamDecoder
@@ -158,20 +158,21 @@ def output_length(info: StreamInfo, sample_rate: int, n_samples: int, n_input_sa
 
 def decodable(model: EuleroDec, info: StreamInfo, n_frames: int, damaged: bool) -> tuple[int, int]:
     """Samples at the model's and at the input's rate that ``n_frames`` frames give."""
-    n_samples, n_input = _capped(info, n_frames)
+    n_samples, n_input = _counts(info.timeline)
     if model.n_frames(n_samples) <= n_frames:
         return n_samples, n_input
     if not damaged:
         raise BitstreamError(
             f"{n_samples} samples take {model.n_frames(n_samples)} frames, the file has {n_frames}"
         )
+    n_samples, n_input = _counts(info.timeline.capped(n_frames))
+    if model.n_frames(n_samples) <= n_frames:
+        return n_samples, n_input
     # The last frame only overlaps with one that is lost.
     n_samples = max(n_frames - 1, 0) * model.hop_length
     return n_samples, n_samples * info.input_sample_rate // info.sample_rate
 
 
-def _capped(info: StreamInfo, n_frames: int) -> tuple[int, int]:
-    """Counts of the header, or what the frames hold if that is less."""
-    timeline = info.timeline.capped(n_frames)
+def _counts(timeline: Timeline) -> tuple[int, int]:
     assert timeline.n_samples is not None and timeline.n_input_samples is not None
     return timeline.n_samples, timeline.n_input_samples

@@ -226,8 +226,8 @@ class StreamEncoder:
             n_codebooks = self._constant.n_codebooks
             return self._constant.encode(coder.encode_constant(z, bands, n_codebooks, self.beam))
         assert state.rate is not None
-        last = state.end == state.n_frames + n_frames and self.info.n_samples is None
-        n_samples = self.n_samples if last else None
+        # the last frames may hold less audio than their time, known or not when the stream began
+        n_samples = None if state.end is None else self.n_samples
         room = state.rate.budget(n_frames, n_samples)
         payload = coder.encode(z, bands, room, self.beam)
         state.rate.spend(n_frames, len(payload), n_samples)

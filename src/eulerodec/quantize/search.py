@@ -81,8 +81,8 @@ def beam_search(
     codes = torch.full((len(x), len(codebooks)), -1, dtype=torch.int64, device=x.device)
     if depth is None:
         depth = torch.full((len(x),), len(codebooks), device=x.device)
-    depth, order = depth.sort(descending=True, stable=True)
-    ends = (depth[:, None] > torch.arange(len(codebooks) + 1, device=x.device)).sum(0).tolist()
+    deepest, order = depth.sort(descending=True, stable=True)
+    ends = (deepest[:, None] > torch.arange(len(codebooks) + 1, device=x.device)).sum(0).tolist()
     residual = x[order[: ends[0]]]  # [n * b, D], the paths of a vector side by side
     error = x.new_zeros(ends[0], 1)  # |residual|^2 - |x|^2
     steps: list[tuple[Tensor, Tensor]] = []  # rows of the parents, codes [n, b]
