@@ -1,4 +1,4 @@
-"""The bytes of a network packet: a fixed header of 12 bytes, a payload of planes, and repeated bytes.
+"""The bytes of a network packet: a header of 12 bytes, a payload of planes, repeated bytes.
 
 ``docs/packets.md`` is the specification.
 """
