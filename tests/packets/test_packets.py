@@ -34,7 +34,7 @@ from eulerodec.packets import (
 )
 from eulerodec.packets.jitter import MAX_AHEAD_FRAMES
 
-quick = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+quick = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 WAV = noise(60 * HOP + 5)[0]  # 62 frames
 N_FRAMES = 62
 SEEDS = st.integers(0, 2**32 - 1)
@@ -257,7 +257,7 @@ def test_impossible_senders(codec: Codec, options):
 # --- order
 
 
-@settings(quick, max_examples=10)
+@settings(quick, max_examples=6)
 @given(
     seed=SEEDS,
     depth=st.integers(0, 6),
