@@ -7,13 +7,12 @@
 Time is cut in slots of 20 ms, which are lost by themselves or in bursts (Gilbert-Elliott), with a
 seed for each clip. A packet is lost if it starts in a lost slot. Opus (libopus, mono, 20 ms, VBR,
 VOIP, complexity 10, told the loss rate, without in-band FEC) has a packet for each slot; packets of
-EuleroDec have --packet-frames frames (2 are 22 ms). The kbps are those of the codes, all
+EuleroDec have --packet-frames frames (4 are 44 ms). The kbps are those of payloads, all
 redundancy included, packet headers not; both codecs need such headers.
 
-Systems: ``own``; ``silence``, the same with silence for what is lost; ``redundant``, the last
-stages given up for the first ones of the packet before (--redundancy for 12 kbps, half for less);
-``opus``. Measures, means over clips: PESQ-WB and ESTOI at 16 kHz, SI-SDR at 24 kHz in dB
-(``pip install '.[eval]'``).
+Systems: ``own``; ``silence``, the same with silence for what is lost; ``redundant``, a share of the
+bitrate (--redundancy) given up to repeat the beginning of the packet before; ``opus``. Measures,
+means over clips: PESQ-WB and ESTOI at 16 kHz, SI-SDR at 24 kHz in dB (``pip install '.[eval]'``).
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ import json
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +30,26 @@ import numpy as np
 import torch
 from libopus import FRAME_MS, LibOpus
 from numpy.typing import NDArray
+from torch import Tensor
 
 from eulerodec import Codec, EuleroDec, ModelConfig, audio
-from eulerodec.codec.concealment import ConcealmentState
-from eulerodec.codec.weights import DEFAULT_WEIGHTS
+from eulerodec.codec.concealment import SILENCE, ConcealmentState
+from eulerodec.codec.frames import unstacked
+from eulerodec.codec.weights import DEFAULT_WEIGHTS, load_codes
 from eulerodec.errors import EuleroDecError
 from eulerodec.evaluate.align import align
 from eulerodec.evaluate.clips import Clip, find_clips, read_clip
 from eulerodec.files import write_bytes
 from eulerodec.metrics import si_sdr
 from eulerodec.metrics.perceptual import RATE, estoi, pesq_wb
-from eulerodec.model import Latents
-from eulerodec.packets import HEADER_SIZE, PacketDecoder, PacketEncoder, burst_loss, uniform_loss
+from eulerodec.packets import (
+    DEFAULT_PACKET_FRAMES,
+    HEADER_SIZE,
+    PacketDecoder,
+    PacketEncoder,
+    burst_loss,
+    uniform_loss,
+)
 from eulerodec.samples import SAMPLE
 
 Signal = NDArray[np.float32]
@@ -52,44 +60,49 @@ MEASURES = {"pesq_wb": "PESQ-WB", "estoi": "ESTOI", "si_sdr": "SI-SDR (dB)"}
 NAMES = {
     "own": "EuleroDec",
     "silence": "EuleroDec, silence for what is lost",
-    "redundant": "EuleroDec, {0} + {1} stages",
+    "redundant": "EuleroDec, {:.0%} of it repeats",
     "opus": "Opus",
 }
 MARKS = ("<!-- packet loss -->", "<!-- /packet loss -->")
 
 
-def silence(latents: Latents, lost: list[bool], _state: ConcealmentState) -> Latents:
+def silence(x: Tensor, _state: ConcealmentState, n_bands: int) -> Tensor:
     """In place of a concealer: nothing where a frame is lost."""
-    kept = ~torch.tensor(lost)
-    return Latents(
-        latents.z * kept,
-        [x * kept for x in latents.prefixes],
-        [x * kept for x in latents.vectors],
-    )
+    lost = torch.tensor(unstacked(x, n_bands)[1])
+    x = x * ~lost
+    x[:, -n_bands - 3 : -3] += SILENCE * lost
+    return x
 
 
 def own_coder(
-    codec: Codec, wav: Signal, stages: int, repeated: int, frames: int, silent: bool
+    codec: Codec, wav: Signal, kbps: float, repeated: float, frames: int, silent: bool
 ) -> Coder:
-    """A function from lost slots to the decoded clip and the kbps of the codes."""
+    """A function from lost slots to the decoded clip and the kbps of all bytes but the headers.
+
+    ``repeated``: share of the bitrate for bytes of the packet before.
+    """
+    hop, model = codec.model.hop_length, codec.model
     encoder = PacketEncoder(
-        codec, n_codebooks=stages, redundancy=repeated, packet_frames=frames, block_frames=32
+        codec,
+        bitrate_kbps=kbps * (1 - repeated),
+        redundancy=round(kbps * repeated * 125 * frames * hop / SAMPLE_RATE),
+        packet_frames=frames,
     )
     packets = [*encoder.push(wav), *encoder.flush()]
-    kbps = sum(len(p) - HEADER_SIZE for p in packets) * 8e-3 / (len(wav) / SAMPLE_RATE)
-    hop = codec.model.hop_length
-    total = codec.model.n_frames(len(wav))
+    measured = sum(len(p) - HEADER_SIZE for p in packets) * 8e-3 / (len(wav) / SAMPLE_RATE)
+    total = model.n_frames(len(wav))
     starts = np.arange(len(packets)) * frames * hop * 1000 // (SAMPLE_RATE * FRAME_MS)
 
     def code(lost: NDArray[np.bool_], _rate: float) -> tuple[Signal, float]:
-        decoder = PacketDecoder(codec, n_codebooks=stages, depth=1)
+        decoder = PacketDecoder(codec, depth=1)
         if silent:  # what a decoder without concealment would be given
-            decoder._decoder._conceal = silence  # pyright: ignore[reportAttributeAccessIssue]
+            instead = partial(silence, n_bands=model.bands.count)
+            decoder._decoder._conceal = instead  # pyright: ignore[reportAttributeAccessIssue]
         parts = [decoder.push(p) for p, at in zip(packets, starts, strict=True) if not lost[at]]
         missed = decoder.first_frame or 0
         parts.append(decoder.flush(total - missed))
         y = np.concatenate([np.zeros(missed * hop, np.float32), torch.cat(parts, 1)[0].numpy()])
-        return y[: len(wav)], kbps
+        return y[: len(wav)], measured
 
     return code
 
@@ -150,22 +163,16 @@ def measure(
 def coders(
     codec: Codec, opus: LibOpus | None, wav: Signal, kbps: int, args: argparse.Namespace
 ) -> list[tuple[str, Coder]]:
-    stages = codec.n_codebooks_for(kbps)
-    repeated = redundancy(kbps, args.redundancy)
     found = []
     for system in args.systems:
         if system == "opus":
             if opus is not None:
                 found.append((NAMES[system], opus_coder(opus, wav, kbps)))
             continue
-        few = repeated if system == "redundant" else 0
-        coder = own_coder(codec, wav, stages - few, few, args.packet_frames, system == "silence")
-        found.append((NAMES[system].format(stages - few, few), coder))
+        repeated = args.redundancy if system == "redundant" else 0.0
+        coder = own_coder(codec, wav, kbps, repeated, args.packet_frames, system == "silence")
+        found.append((NAMES[system].format(repeated), coder))
     return found
-
-
-def redundancy(kbps: int, at_12: int) -> int:
-    return at_12 if kbps >= 12 else max(at_12 // 2, 1)
 
 
 def tables(rows: list[dict[str, Any]], head: str) -> str:
@@ -206,8 +213,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--losses", type=float, nargs="+", default=[0, 1, 3, 5, 10], help="percent")
     parser.add_argument("--bursts", type=float, nargs="*", default=[5, 10], help="percent")
     parser.add_argument("--burst-ms", type=float, default=60, help="mean length of a burst")
-    parser.add_argument("--packet-frames", type=int, default=2)
-    parser.add_argument("--redundancy", type=int, default=2, help="repeated stages at 12 kbps")
+    parser.add_argument("--packet-frames", type=int, default=DEFAULT_PACKET_FRAMES)
+    parser.add_argument("--redundancy", type=float, default=0.25, help="share of the bitrate")
     parser.add_argument("--systems", nargs="+", choices=NAMES, default=list(NAMES))
     parser.add_argument("--libopus", default="", metavar="FILE", help="the system's by default")
     parser.add_argument("--opus-complexity", type=int, default=0, help="of the decoder, 5: neural")
@@ -219,7 +226,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     warnings.simplefilter("ignore", RuntimeWarning)  # a clip too short for ESTOI
     try:
         codec = (
-            Codec(EuleroDec(ModelConfig.tiny()), name="tiny")
+            Codec(EuleroDec(ModelConfig.tiny(), load_codes(DEFAULT_WEIGHTS)), name="tiny")
             if args.tiny
             else Codec.from_pretrained(args.weights)
         )

@@ -45,7 +45,7 @@ def test_tables_are_written_between_the_marks(bench, tmp_path, capsys):
     assert bench.main([*TINY, *systems, "--write", str(page)]) == 0
     text = page.read_text()
     assert text.startswith("before") and text.endswith("after\n") and "old" not in text
-    assert text.count("EuleroDec, 5 + 1 stages") == 3 and "10 %, bursts" in text
+    assert text.count("EuleroDec, 25% of it repeats") == 3 and "10 %, bursts" in text
     assert capsys.readouterr().out.strip() in text
 
 

@@ -36,13 +36,20 @@ class RateControl:
             more frames than audio: all their frames count as audio.
         bitrate_kbps: for each channel; that of the header if not given.
         carry: what a packet leaves goes to those after it; if not, it is saved.
+        in_file: count heads and header. If not, payloads alone count, for a network, and the last
+            packet has the share of all its frames, audio or not.
 
     Raises:
         BitstreamError: the bitrate is no positive number, or a packet may not follow.
     """
 
     def __init__(
-        self, info: StreamInfo, bitrate_kbps: float | None = None, *, carry: bool = True
+        self,
+        info: StreamInfo,
+        bitrate_kbps: float | None = None,
+        *,
+        carry: bool = True,
+        in_file: bool = True,
     ) -> None:
         kbps = check_bitrate(info.bitrate_kbps if bitrate_kbps is None else bitrate_kbps)
         self._bytes_per_s = exact(kbps) * 125 * info.n_channels
@@ -50,11 +57,9 @@ class RateControl:
         self._sample = Fraction(1, info.sample_rate)
         self._duration = None if info.segments else info.timeline.duration
         self._carry = carry
-        # A header with a long name takes its surplus from the first packets.
-        counts = (1 << 28) - 1 if info.n_samples is None else None
-        end = pack_end(0, None if counts is None else (counts, counts))
-        fixed = header_size(info) + len(end) + PACKET.size
-        self._spent = max(fixed - ALLOWANCE, 0)
+        self._in_file = in_file
+        self._head = PACKET.size if in_file else 0
+        self._spent = _surplus(info) if in_file else 0
         self._n_frames = 0
 
     def budget(self, n_frames: int, n_samples: int | None = None) -> int:
@@ -65,13 +70,13 @@ class RateControl:
             n_samples: of the last packets of a stream whose header leaves the counts open: samples
                 at the model's rate of all the audio, once they are known.
         """
-        left = self._allowed(n_frames, n_samples) - self._spent - PACKET.size
+        left = self._allowed(n_frames, n_samples) - self._spent - self._head
         return min(max(left, 0), MAX_PAYLOAD)
 
     def spend(self, n_frames: int, size: int, n_samples: int | None = None) -> None:
         """Note that the next packet has ``n_frames`` frames and ``size`` bytes of payload."""
         allowed = self._allowed(n_frames, n_samples)
-        self._spent += PACKET.size + size
+        self._spent += self._head + size
         self._n_frames += n_frames
         if not self._carry:
             self._spent = max(self._spent, allowed)
@@ -79,11 +84,18 @@ class RateControl:
     def _allowed(self, n_frames: int, n_samples: int | None) -> int:
         """Bytes that all packets may have up to the end of the next one."""
         seconds = (self._n_frames + n_frames) * self._frame
-        if n_samples is not None:
+        if n_samples is not None and self._in_file:
             seconds = min(seconds, n_samples * self._sample)
         if self._duration is not None:
             seconds = min(seconds, self._duration)
         return math.floor(seconds * self._bytes_per_s)
+
+
+def _surplus(info: StreamInfo) -> int:
+    """What a header with a long name takes from the first packets."""
+    counts = (1 << 28) - 1 if info.n_samples is None else None
+    end = pack_end(0, None if counts is None else (counts, counts))
+    return max(header_size(info) + len(end) + PACKET.size - ALLOWANCE, 0)
 
 
 def check_bitrate(kbps: object) -> float:

@@ -115,6 +115,7 @@ class StreamEncoder:
         info: the header for the packets: rates, channels, frames in a packet.
         beam: paths of the code search, 1 to 64.
         carry: what a packet leaves of the bitrate goes to those after it.
+        in_file: the bitrate is that of a file; if not, of payloads alone, see ``RateControl``.
 
     Raises:
         ConfigError: an argument that is out of range, or weights in half precision.
@@ -133,6 +134,7 @@ class StreamEncoder:
         *,
         beam: int = DEFAULT_BEAM,
         carry: bool = True,
+        in_file: bool = True,
     ) -> None:
         _check_precision(model)
         self.model = model
@@ -140,7 +142,7 @@ class StreamEncoder:
         self.n_channels = info.n_channels
         self.sample_rate = audio.check_sample_rate(info.input_sample_rate)
         self.beam = whole("beam", beam, 1, MAX_BEAM)
-        self._carry = carry
+        self._carry, self._in_file = carry, in_file
         self._constant = None if info.n_codebooks is None else ConstantCoder(info)
         with torch.inference_mode():
             self._network = prepared(model, model.encoder)
@@ -150,7 +152,9 @@ class StreamEncoder:
         """Forget the stream; the next chunk starts a new one."""
         resampler = audio.Resampler(self.sample_rate, self.model.sample_rate, self.n_channels)
         pending = _Pending(self.info.frames_per_packet * self.model.hop_length)
-        rate = None if self._constant else RateControl(self.info, carry=self._carry)
+        rate = None
+        if self._constant is None:
+            rate = RateControl(self.info, carry=self._carry, in_file=self._in_file)
         self._state = _EncoderStreams(pending, resampler, rate)
 
     @property

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ..bitstream import LOST
+from ..bitstream import Packet as Coded
 from ..codec import Codec
 from ..codec.streaming import LIVE_BLOCK_FRAMES
 from ..errors import ConfigError, PacketError
@@ -21,38 +20,35 @@ __all__ = ["PacketDecoder"]
 class PacketDecoder:
     """Packets in, audio chunks out; what is missing is concealed, so that time is kept.
 
-    - ``bitrate_kbps`` or ``n_codebooks``: of the sender. Packets with other numbers of stages
-      are decoded as well: with those that they have, up to this many.
-    - ``n_channels``, ``sample_rate``, ``block_frames``: as for ``Codec.streaming_decoder``
-    - ``depth``: packets to wait for a missing one, see :class:`JitterBuffer`. A player needs as
-      much audio in hand as ``depth`` packets last.
+    It need not know the bitrate or the packets' frames: a payload of any size decodes.
+    Without loss the audio is that of ``Codec.streaming_decoder`` for the payloads, bit for bit, in
+    any order that ``depth`` allows.
 
-    Without loss the audio is that of ``Codec.streaming_decoder`` for the codes, bit for bit, in any
-    order that ``depth`` allows. Errors: :class:`PacketError` for a packet that is malformed or not
-    of this stream; the stream is then as before.
+    Args:
+        codec: one with the sender's codes.
+        n_channels: of the stream.
+        sample_rate: of the audio, Hz; the model's by default.
+        depth: packets to wait for a missing one, see :class:`JitterBuffer`. A player needs as much
+            audio in hand as ``depth`` packets last.
+        block_frames: frames that are computed together, as for ``Codec.streaming_decoder``.
+
+    Raises:
+        ConfigError: an argument that is out of range.
+        AudioError: a sample rate that cannot be had.
     """
 
     def __init__(
         self,
         codec: Codec,
         *,
-        bitrate_kbps: float | None = None,
-        n_codebooks: int | None = None,
         n_channels: int = 1,
         sample_rate: int | None = None,
         depth: int = 2,
         block_frames: int = LIVE_BLOCK_FRAMES,
     ) -> None:
-        self._decoder = codec.streaming_decoder(
-            bitrate_kbps=bitrate_kbps,
-            n_codebooks=n_codebooks,
-            n_channels=n_channels,
-            sample_rate=sample_rate,
-            block_frames=block_frames,
-        )
-        self._weights = bytes.fromhex(codec.weights_sha256)[:2]
-        self._size = codec.model.codebook_size
-        self._bits = (self._size - 1).bit_length()
+        info = codec.stream_info(n_channels=n_channels, sample_rate=sample_rate)
+        self._decoder = codec.streaming_decoder(info, block_frames=block_frames)
+        self._book = codec.model.book.hash[:2]
         self._buffer = JitterBuffer(depth)
         self.reset()
 
@@ -72,18 +68,23 @@ class PacketDecoder:
         return replace(self._buffer.stats)
 
     def push(self, data: bytes) -> Tensor:
-        """A packet as it arrives -> the audio that is complete with it, float32 [C, n], n >= 0."""
+        """A packet as it arrives.
+
+        Returns:
+            The audio that is complete with it, float32 ``[C, n]``, n >= 0.
+
+        Raises:
+            PacketError: malformed, or not of this stream, which is then as before.
+        """
         stats = self._buffer.stats
         restarts = stats.restarts
         try:
-            packet = parse_packet(data, self._decoder.n_channels, self._bits)
-            if packet.weights != self._weights:
+            packet = parse_packet(data)
+            if packet.book != self._book:
                 raise PacketError(
-                    f"packet {packet.sequence} was made with the weights {packet.weights.hex()}...,"
-                    f" {self._weights.hex()}... are loaded"
+                    f"packet {packet.sequence} was made with the codes {packet.book.hex()}...,"
+                    f" {self._book.hex()}... are loaded"
                 )
-            if max(c.max(initial=0) for c in (packet.codes, packet.redundant)) >= self._size:
-                raise PacketError(f"packet {packet.sequence}: a code is not below {self._size}")
             packets = self._buffer.push(packet)
         except PacketError:
             stats.rejected += 1
@@ -96,7 +97,9 @@ class PacketDecoder:
         """Audio for the next frames, which a player needs now: they count as lost.
 
         For a player with a clock, when nothing arrives. Gives nothing before the first packet.
-        Errors: :class:`ConfigError` for a negative number.
+
+        Raises:
+            ConfigError: a negative number.
         """
         if n_frames < 0:
             raise ConfigError(f"{n_frames} frames cannot be concealed")
@@ -104,13 +107,14 @@ class PacketDecoder:
             return self._decode([])
         if self._due is not None:
             self._due += n_frames
-        return self._decoder.push(self._lost(n_frames))
+        return self._decoder.push_frames(self._lost(n_frames))
 
     def flush(self, n_frames: int | None = None) -> Tensor:
         """End the stream: the audio that is left. Then only :meth:`reset` goes on.
 
-        ``n_frames``: of the whole stream, as :attr:`n_frames` counts them, if the receiver knows:
-        what is missing at the end is concealed.
+        Args:
+            n_frames: of the whole stream, as :attr:`n_frames` counts them, if the receiver knows:
+                what is missing at the end is concealed.
         """
         wav = self._decode(self._buffer.flush())
         if n_frames is not None:
@@ -118,36 +122,36 @@ class PacketDecoder:
         return torch.cat([wav, self._decoder.flush()], 1)
 
     def _decode(self, packets: list[Packet]) -> Tensor:
-        codes = [self._lost(0), *(part for packet in packets for part in self._codes(packet))]
-        return self._decoder.push(np.concatenate(codes, 2))
+        parts = [part for packet in packets for part in self._frames(packet)]
+        return self._decoder.push_frames(torch.cat([self._lost(0), *parts], -1))
 
-    def _codes(self, packet: Packet) -> list[np.ndarray]:
-        """The codes of a packet, after those of the gap before it."""
+    def _frames(self, packet: Packet) -> list[Tensor]:
+        """Frames [C, M, t] of a packet, after those of the gap before it."""
         if self.first_frame is None:
             self.first_frame = packet.frame
         gap = 0 if self._due is None else signed(packet.frame - self._due, 32)
-        before = self._lost(max(gap, 0))
-        repeated = min(before.shape[2], packet.redundant.shape[2])
-        if packet.redundant.shape[1] and repeated:
-            _fill(before[..., -repeated:], packet.redundant[..., -repeated:])
+        parts = [self._lost(max(gap, 0))]
+        repeated = min(max(gap, 0), packet.packet_frames)
+        if packet.redundant and repeated:
+            frames = self._coded(packet.redundant, packet.packet_frames)
+            parts[0][..., -repeated:] = frames[..., -repeated:]
             self._buffer.stats.concealed -= repeated
             self._buffer.stats.repaired += repeated
-        kept = packet.codes[..., max(-gap, 0) :]  # the others were concealed already
-        codes = np.full((*before.shape[:2], kept.shape[2]), LOST)
-        _fill(codes, kept)
-        self.n_frames += kept.shape[2]
+        n_frames = max(packet.n_frames - max(-gap, 0), 0)  # the others were concealed already
+        if not packet.payload:  # on the way, it was cut to its header
+            parts.append(self._lost(n_frames))
+        elif n_frames:
+            parts.append(self._coded(packet.payload, packet.n_frames)[..., -n_frames:])
+            self.n_frames += n_frames
         # a packet that is late as a whole does not turn time back
-        self._due = (packet.frame if gap >= 0 else self._due or 0) + kept.shape[2]
+        self._due = (packet.frame if gap >= 0 else self._due or 0) + n_frames
         self.ended = packet.end
-        return [before, codes]
+        return parts
 
-    def _lost(self, n_frames: int) -> np.ndarray:
+    def _coded(self, payload: bytes, n_frames: int) -> Tensor:
+        return self._decoder.frames(Coded(0, 0, n_frames, payload))
+
+    def _lost(self, n_frames: int) -> Tensor:
         self._buffer.stats.concealed += n_frames
         self.n_frames += n_frames
-        return np.full((self._decoder.n_channels, self._decoder.n_codebooks, n_frames), LOST)
-
-
-def _fill(target: np.ndarray, codes: np.ndarray) -> None:
-    """As many of the stages [C, K, n] as both have."""
-    stages = min(target.shape[1], codes.shape[1])
-    target[:, :stages] = codes[:, :stages]
+        return self._decoder.frames.lost(n_frames)

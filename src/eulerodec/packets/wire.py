@@ -1,4 +1,4 @@
-"""The bytes of a packet: a fixed header of 12 bytes, then codes of 11 bits without gaps.
+"""The bytes of a network packet: a header of 12 bytes, a payload of planes, repeated bytes.
 
 ``docs/packets.md`` is the specification.
 """
@@ -6,111 +6,134 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import numpy as np
-import numpy.typing as npt
+from ..errors import ConfigError, PacketError
 
-from ..bitstream.pack import pack_codes, packed_size, unpack_codes
-from ..errors import PacketError
+__all__ = [
+    "HEADER_SIZE",
+    "MAX_FRAMES",
+    "MAX_REDUNDANCY",
+    "Packet",
+    "cut_packet",
+    "pack_packet",
+    "parse_packet",
+    "signed",
+]
 
-__all__ = ["HEADER_SIZE", "MAX_FRAMES", "Packet", "pack_packet", "parse_packet", "signed"]
-
-# kind and flags, frames a packet, stages, redundant stages, sequence, first frame, weights
-HEADER = struct.Struct(">BBBBHI2s")
+# kind and flags, frames a packet, repeated bytes, sequence, first frame, code book
+HEADER = struct.Struct(">BBHHI2s")
 HEADER_SIZE = HEADER.size
-KIND = 0xE0  # version 1; the low four bits are flags
+KIND, KIND_1 = 0xF0, 0xE0  # versions 2 and 1; the low four bits are flags
 START, END = 0x01, 0x02
 MAX_FRAMES = 64
+MAX_REDUNDANCY = 0xFFFF
 
-Codes = npt.NDArray[np.int64]
 
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Packet:
     """What one packet carries.
 
-    - ``sequence``: number of the packet, modulo 2^16; ``frame``: of its first frame, modulo 2^32
-    - ``packet_frames``: frames N of every packet of the stream; only the last may have fewer
-    - ``codes``: int64 [C, K, n], n = N unless ``end``
-    - ``redundant``: the first R stages of the N frames before ``frame``, [C, R, N], R may be 0
-    - ``start``, ``end``: it is the first or the last of its stream
-    - ``weights``: first two bytes of the SHA-256 of the weights
+    Attributes:
+        sequence: number of the packet, modulo 2^16.
+        frame: number of its first frame, modulo 2^32.
+        packet_frames: frames N of every packet of the stream.
+        n_frames: of this one: N, and in the last one 0 to N.
+        payload: planes of these frames, or any beginning of them; empty: nothing is known.
+        redundant: a beginning of the payload of the N frames before ``frame``.
+        book: first two bytes of the hash of the code book.
+        start, end: it is the first or the last of its stream.
     """
 
     sequence: int
     frame: int
     packet_frames: int
-    codes: Codes
-    redundant: Codes
-    weights: bytes
+    n_frames: int
+    payload: bytes
+    redundant: bytes
+    book: bytes
     start: bool = False
     end: bool = False
 
-    @property
-    def n_frames(self) -> int:
-        return self.codes.shape[2]
 
-
-def pack_packet(packet: Packet, bits: int = 11) -> bytes:
-    """The bytes of a packet with codes of ``bits`` bits."""
-    flags = START * packet.start | END * packet.end
+def pack_packet(packet: Packet) -> bytes:
+    """The bytes of a packet."""
     head = HEADER.pack(
-        KIND | flags,
+        KIND | START * packet.start | END * packet.end,
         packet.packet_frames,
-        packet.codes.shape[1],
-        packet.redundant.shape[1],
+        len(packet.redundant),
         packet.sequence & 0xFFFF,
         packet.frame & 0xFFFFFFFF,
-        packet.weights,
+        packet.book,
     )
-    return head + _pack(packet.codes, bits) + _pack(packet.redundant, bits)
+    last = bytes([packet.n_frames]) if packet.end else b""
+    return head + last + packet.payload + packet.redundant
 
 
-def parse_packet(data: bytes, n_channels: int = 1, bits: int = 11) -> Packet:
-    """A packet from its bytes. Errors: :class:`PacketError` for anything that is none."""
+def parse_packet(data: bytes) -> Packet:
+    """A packet from its bytes.
+
+    Raises:
+        PacketError: anything that is none.
+    """
     if len(data) < HEADER_SIZE:
         raise PacketError(f"{len(data)} bytes are no packet, its header has {HEADER_SIZE}")
-    kind, size, stages, redundant, sequence, frame, weights = HEADER.unpack_from(data)
-    flags = kind & 0x0F
-    if kind & 0xF0 != KIND or flags & ~(START | END):
-        raise PacketError(f"first byte {kind:#04x}: no packet of version 1")
+    kind, size, repeated, sequence, frame, book = HEADER.unpack_from(data)
+    if kind & 0xF0 == KIND_1:
+        raise PacketError(
+            f"first byte {kind:#04x}: a packet of version 1, which is not read any more"
+        )
+    if kind & 0xF0 != KIND or kind & 0x0F & ~(START | END):
+        raise PacketError(f"first byte {kind:#04x}: no packet of version 2")
     if not 1 <= size <= MAX_FRAMES:
         raise PacketError(f"{size} frames in a packet, allowed are 1 to {MAX_FRAMES}")
-    if stages == 0 or redundant > stages:
-        raise PacketError(f"{stages} stages and {redundant} redundant ones are no packet")
-    per_frame = n_channels * stages * bits
-    extra = packed_size(n_channels * redundant * size, bits)
-    payload = len(data) - HEADER_SIZE - extra
-    # at least 8 bits a frame: the padding of the last byte never looks like one more frame
-    n_frames = payload * 8 // per_frame
-    whole = n_frames == size or (flags & END and 0 <= n_frames < size)
-    if payload < 0 or not whole or packed_size(n_frames, per_frame) != payload:
+    n_frames, at = size, HEADER_SIZE
+    if kind & END:
+        if len(data) == HEADER_SIZE:
+            raise PacketError(
+                f"packet {sequence}, the last one, does not say how many frames it has"
+            )
+        n_frames, at = data[HEADER_SIZE], HEADER_SIZE + 1
+        if n_frames > size:
+            raise PacketError(f"packet {sequence}: {n_frames} frames in a packet of {size}")
+    stop = len(data) - repeated
+    if stop < at:
         raise PacketError(
-            f"packet {sequence}: {len(data)} bytes do not hold {size} frames of"
-            f" {stages} stages and {redundant} redundant ones, {n_channels} channels"
+            f"packet {sequence}: {len(data)} bytes do not hold {repeated} that are repeated"
         )
-    body = data[HEADER_SIZE:]
     return Packet(
         sequence=sequence,
         frame=frame,
         packet_frames=size,
-        codes=_unpack(body[:payload], (stages, n_channels, n_frames), bits),
-        redundant=_unpack(body[payload:], (redundant, n_channels, size), bits),
-        weights=weights,
-        start=bool(flags & START),
-        end=bool(flags & END),
+        n_frames=n_frames,
+        payload=bytes(data[at:stop]),
+        redundant=bytes(data[stop:]),
+        book=book,
+        start=bool(kind & START),
+        end=bool(kind & END),
     )
 
 
-def _pack(codes: Codes, bits: int) -> bytes:
-    """[C, K, n], stage after stage, so that the first stages are the first bits."""
-    return pack_codes(codes.transpose(1, 0, 2), bits)
+def cut_packet(data: bytes, max_bytes: int) -> bytes:
+    """A packet of a lower rate: at first less is repeated, then the payload is cut.
 
+    Needs no model: this is for a server between sender and receiver.
 
-def _unpack(data: bytes, shape: tuple[int, int, int], bits: int) -> Codes:
-    flat = unpack_codes(data, shape[0] * shape[1] * shape[2], bits)
-    return np.ascontiguousarray(flat.reshape(shape).transpose(1, 0, 2))
+    Args:
+        data: a packet.
+        max_bytes: of the result, header included.
+
+    Raises:
+        PacketError: ``data`` is no packet.
+        ConfigError: ``max_bytes`` is less than the header.
+    """
+    packet = parse_packet(data)
+    head = HEADER_SIZE + packet.end
+    if max_bytes < head:
+        raise ConfigError(f"max_bytes {max_bytes}: the header of this packet has {head} bytes")
+    payload = packet.payload[: max_bytes - head]
+    redundant = packet.redundant[: max_bytes - head - len(payload)]
+    return pack_packet(replace(packet, payload=payload, redundant=redundant))
 
 
 def signed(value: int, bits: int) -> int:
