@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 
 import eulerodec
 from eulerodec import audio
-from eulerodec.bitstream import EulReader, EulWriter, Packet, lower_rate, read
+from eulerodec.bitstream import EulReader, EulWriter, lower_rate, read
 from eulerodec.codec import Codec
 from eulerodec.codec.encoded import LOST, USUAL_LEVEL, Encoded
 from eulerodec.codec.weights import DEFAULT_WEIGHTS, find_weights, load_weights
