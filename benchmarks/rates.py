@@ -51,8 +51,8 @@ def _score(codec: Codec, wav: np.ndarray, encoded: Encoded) -> list[float]:
     for one in MEASURES:
         if {metric.name for metric in one.metrics} & set(METRICS):
             rate = one.rate or encoded.sample_rate
-            pair = (audio.resample(x[None], encoded.sample_rate, rate)[0] for x in (wav, decoded))
-            found |= one.compute(*pair, rate)
+            x, y = (audio.resample(z[None], encoded.sample_rate, rate)[0] for z in (wav, decoded))
+            found |= one.compute(x, y, rate)
     size = len(encoded.to_bytes()) * 0.008 / encoded.duration_s
     return [size, *(found[name] for name in METRICS)]
 
@@ -140,7 +140,7 @@ def _cells(values: Sequence[float]) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Quality against bitrate, from one file a clip.")
     parser.add_argument("clips", type=Path, help="folder of one set")
     parser.add_argument("--limit", type=int, help="only so many clips")
     parser.add_argument("--weights", default="eulerodec-24khz")

@@ -20,7 +20,7 @@ from ..bitstream.payload import Layout, PacketCodes
 __all__ = ["BlockEnergies", "Energies", "latent_gain"]
 
 FLOOR = -70 * 16  # of what is coded, against the loudest frame; below it energies level off
-SILENT = -119 * 16  # a channel whose loudest frame is softer is digital silence
+SILENT = -80 * 16 + 8  # a channel whose loudest frame is softer holds nothing: energies end there
 EXPONENT = 0.75  # compression of the latents
 
 Ints = NDArray[np.int64]
