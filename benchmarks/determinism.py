@@ -5,8 +5,9 @@
     python benchmarks/determinism.py --against here.npz     ... and compare another installation's
     python benchmarks/determinism.py --files a.wav b.flac   other audio than the bundled clip
 
-Everything is compared with one thread and the default blocks, all stages. Codes are compared for
-the same audio, audio for the same codes (those of the reference). The bundled clip is repeated at
+Everything is compared with one thread and the default blocks, all codes of the constant coding.
+Codes are compared for the same audio, audio for the same codes (those of the reference); blocks are
+the decoder's. The bundled clip is repeated at
 other levels and starting at other samples, so that it is not the same frames again.
 """
 
@@ -22,7 +23,7 @@ import torch
 from torch import Tensor
 
 from eulerodec import Codec, Encoded, audio
-from eulerodec.codec.streaming import BLOCK_FRAMES, StreamDecoder, StreamEncoder
+from eulerodec.codec.streaming import StreamDecoder, StreamEncoder
 from eulerodec.samples import SAMPLE
 
 SHIFT = 53  # samples that each repetition of the clip lacks at its start
@@ -59,47 +60,49 @@ def _first_channel(path: Path) -> tuple[np.ndarray, int]:
 
 def variations(codec: Codec, wav: np.ndarray, reference: Encoded, sound: Tensor) -> list[Row]:
     """All that can be varied inside one process."""
-    rate, stages = codec.sample_rate, codec.model.n_codebooks
+    rate, codes, info = codec.sample_rate, reference.codes, reference.info
 
-    def whole(block_frames: int) -> tuple[Tensor, Tensor]:
-        encoded = codec.encode(wav, rate, n_codebooks=stages, block_frames=block_frames)
-        return encoded.codes, codec.decode(reference, block_frames=block_frames)
+    def encoded(wav: np.ndarray) -> Encoded:
+        return codec.encode(wav, rate, n_codebooks=info.n_codebooks)
+
+    def blocks(block_frames: int) -> tuple[Tensor, Tensor]:
+        return codes, codec.decode(reference, block_frames=block_frames)
+
+    def again() -> tuple[Tensor, Tensor]:
+        return encoded(wav).codes, codec.decode(reference)
 
     def threads(count: int) -> tuple[Tensor, Tensor]:
         torch.set_num_threads(count)
         try:
-            return whole(BLOCK_FRAMES)
+            return again()
         finally:
             torch.set_num_threads(1)
 
     def batch(size: int) -> tuple[Tensor, Tensor]:
-        rows = np.concatenate([np.roll(wav, 1000 * k, 1) for k in range(size)])
-        encoded = codec.encode(rows, rate, n_codebooks=stages)
-        codes = torch.cat([reference.codes, encoded.codes[1:]])
-        return encoded.codes[:1], codec.decode(Encoded(codes, encoded.info))[:1]
+        rows = encoded(np.concatenate([np.roll(wav, 1000 * k, 1) for k in range(size)]))
+        known = torch.cat([codes, rows.codes[1:]])
+        levels = torch.cat([reference.levels, rows.levels[1:]])
+        return rows.codes[:1], codec.decode(Encoded.from_codes(known, rows.info, levels))[:1]
 
     def chunks(size: int) -> tuple[Tensor, Tensor]:
-        encoder = StreamEncoder(codec.model, stages)
-        decoder = StreamDecoder(codec.model, stages)
-        codes = [encoder.push(part) for part in np.split(wav, range(size, wav.shape[1], size), 1)]
-        codes.append(encoder.flush())
-        parts = [decoder.push(part) for part in reference.codes.split(7, -1)]
-        return torch.cat(codes, -1), torch.cat([*parts, decoder.flush(wav.shape[1])], -1)
-
-    def at_once() -> tuple[Tensor, Tensor]:
-        codes = codec.model.encode(torch.from_numpy(wav)[None])
-        return codes, codec.model.decode(reference.codes, wav.shape[1])[0]
+        encoder, decoder = StreamEncoder(codec.model, info), StreamDecoder(codec.model, info)
+        packets = []
+        for part in np.split(wav, range(size, wav.shape[1], size), 1):
+            packets += encoder.push(part)
+        packets += encoder.flush()
+        parts = [decoder.push(packet) for packet in reference.packets]
+        sound = torch.cat([*parts, decoder.flush(wav.shape[1])], -1)
+        return Encoded(tuple(packets), info).codes, sound
 
     steps: dict[str, Callable[[], tuple[Tensor, Tensor]]] = {
-        "again": lambda: whole(BLOCK_FRAMES),
+        "again": again,
         "stream, chunks of 999 samples": lambda: chunks(999),
         "2 threads": lambda: threads(2),
         "4 threads": lambda: threads(4),
         "batch of 3": lambda: batch(3),
-        **{f"blocks of {n} frames": lambda n=n: whole(n) for n in (1, 16, 64, 128, 256)},
-        "all frames at once": at_once,
+        **{f"blocks of {n} frames": lambda n=n: blocks(n) for n in (1, 16, 128, 256)},
     }
-    return [compare(name, *step(), reference.codes, sound) for name, step in steps.items()]
+    return [compare(name, *step(), codes, sound) for name, step in steps.items()]
 
 
 def compare(name: str, codes: Tensor, sound: Tensor, codes_0: Tensor, sound_0: Tensor) -> Row:
@@ -132,17 +135,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     codec = Codec.from_pretrained(args.weights)
     here = f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}"
     wav = material(args.files, args.seconds, codec.sample_rate)
-    reference = codec.encode(wav, codec.sample_rate, n_codebooks=codec.model.n_codebooks)
+    reference = codec.encode(wav, codec.sample_rate, n_codebooks=codec.info.n_codebooks)
     sound = codec.decode(reference)
     if args.save:
-        np.savez(args.save, wav=wav, codes=reference.codes, sound=sound, made_by=here)
+        codes, levels = reference.codes, reference.levels
+        np.savez(args.save, wav=wav, codes=codes, levels=levels, sound=sound, made_by=here)
     if args.against:
         with np.load(args.against, allow_pickle=False) as saved:
             if not np.array_equal(saved["wav"], wav):
                 parser.error(f"{args.against} was made from other audio")
             codes = torch.from_numpy(saved["codes"])
             # audio of the saved codes, so that a code that differs is not counted twice
-            own = codec.decode(Encoded(codes, reference.info))
+            own = codec.decode(Encoded.from_codes(codes, reference.info, saved["levels"]))
             name = f"{here}, against {saved['made_by']}"
             rows = [compare(name, reference.codes, own, codes, torch.from_numpy(saved["sound"]))]
     else:

@@ -27,8 +27,7 @@ from typing import Any
 import numpy as np
 
 from eulerodec import EuleroDec, ModelConfig, audio
-from eulerodec.codec.weights import DEFAULT_WEIGHTS, find_weights, save_weights
-from eulerodec.errors import WeightsError
+from eulerodec.codec.weights import DEFAULT_WEIGHTS, load_codes, save_weights
 from eulerodec.samples import SAMPLE
 
 RATE = 24_000
@@ -52,7 +51,7 @@ CODE = """if True:
 INTRODUCTION = """# Long files
 
 Written by `python benchmarks/long_files.py --write docs/long_files.md`, which says how. Bundled
-weights, {kbps} kbps, one thread, on a busy machine: what counts is that neither memory nor
+weights, {kbps:g} kbps, one thread, on a busy machine: what counts is that neither memory nor
 speed depends on the length. Speeds are per second of processor time; the ratio is to the first row.
 
 """
@@ -84,7 +83,7 @@ def run(verb: str, files: tuple[Path, Path], short: tuple[Path, Path], *more: st
     return json.loads(done.stdout)
 
 
-def measure(minutes: float, folder: Path, weights: str, kbps: int) -> dict[str, Any]:
+def measure(minutes: float, folder: Path, weights: str, kbps: float) -> dict[str, Any]:
     """Numbers for one length."""
     seconds = max(1, round(60 * minutes))
     wav, eul, back = (folder / name for name in ("in.wav", "coded.eul", "out.wav"))
@@ -125,26 +124,18 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def choose_weights(given: str | None, tiny: bool, folder: Path) -> str:
-    """A name or directory for the command line; random weights if none are bundled."""
-    if not tiny:
-        name = given or DEFAULT_WEIGHTS
-        try:
-            find_weights(name)
-            return str(name)
-        except WeightsError:
-            if given is not None:
-                raise
-    config = ModelConfig.tiny() if tiny else ModelConfig()
-    save_weights(folder / "weights", EuleroDec(config), name="random")
+def tiny_weights(folder: Path) -> str:
+    """A directory of weights of a very small network with random values."""
+    model = EuleroDec(ModelConfig.tiny(), load_codes(DEFAULT_WEIGHTS))
+    save_weights(folder / "weights", model, name="random")
     return str(folder / "weights")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--minutes", type=float, nargs="+", default=[1, 10, 60, 180])
-    parser.add_argument("--bitrate", type=int, default=6, help="kbps")
-    parser.add_argument("--weights", help="name or directory; bundled or random by default")
+    parser.add_argument("--bitrate", type=float, default=6, help="kbps")
+    parser.add_argument("--weights", default=DEFAULT_WEIGHTS, help="name or directory")
     parser.add_argument("--tiny", action="store_true", help="a very small model, for tests")
     parser.add_argument("--json", action="store_true", help="numbers as JSON")
     parser.add_argument("--write", type=Path, metavar="FILE.md", help="the table as a page, too")
@@ -153,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("memory is read from Linux's /proc, which is not here")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        weights = choose_weights(args.weights, args.tiny, folder)
+        weights = tiny_weights(folder) if args.tiny else args.weights
         rows = [measure(minutes, folder, weights, args.bitrate) for minutes in args.minutes]
     print(json.dumps(rows, indent=2) if args.json else table(rows))
     if args.write:

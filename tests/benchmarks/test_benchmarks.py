@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.models import build
 from torch import nn
 
-from eulerodec import EuleroDec, ModelConfig
+from eulerodec.codec.weights import DEFAULT_WEIGHTS, load_codes
 
 FILE = Path(__file__).parents[2] / "benchmarks" / "speed.py"
 TINY = ["--tiny", "--seconds", "0.3", "--runs", "1"]
@@ -43,15 +44,17 @@ def test_json_is_one_object_with_all_numbers(speed, capsys):
     result = json.loads(out)
     assert err == "" and result["encodec"] is None and result["ratio"] is None
     own = result["eulerodec"]
-    model = EuleroDec(ModelConfig.tiny())
+    model = build(book=load_codes(DEFAULT_WEIGHTS))
     assert own["parameters"] == sum(p.numel() for p in model.parameters())
+    assert own["codebook_values"] == model.book.codebooks.numel()
     assert own["encode_gmacs"] == pytest.approx(own["encoder_gmacs"] + own["search_gmacs"])
     speeds = [own["encode_speed"], own["decode_speed"], *result["file"].values()]
-    assert len(speeds) == 6 and all(0 < s < float("inf") for s in speeds)
-    # products of R^16 with 2048 codes in twice five stages, and some to predict energies
-    frames = model.n_frames(7200) / 0.3
-    products = (2 + 4 * (2 * speed.DEFAULT_BEAM - 1)) * 2048 * 16
-    assert 1.0 <= own["search_gmacs"] / (products * frames * 1e-9) < 1.1
+    assert len(speeds) == 4 and all(0 < s < float("inf") for s in speeds)
+    # products of R^264 with 2048 codes: at least one for each code that 12 kbps hold, and no more
+    # than all paths have in all stages
+    one, frames = 2048 * 264e-9, model.n_frames(7200) / 0.3
+    least = 0.7 * 12_000 / 11 * one
+    assert least < own["search_gmacs"] < frames * 20 * speed.DEFAULT_BEAM * one
 
 
 def test_with_a_peer_there_are_ratios(speed, monkeypatch):

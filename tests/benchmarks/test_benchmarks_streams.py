@@ -47,14 +47,22 @@ def test_lag_is_found(late):
 
 def test_a_pipe_has_the_delay_that_is_promised(weights, capfd):
     live = load("live_pipe")
-    options = ["--seconds", "1.5", "--block-frames", "8", "--packet-frames", "4", "--json"]
+    options = ["--seconds", "1.5", "--block-frames", "8", "--packet", "4", "--json"]
     assert live.main(["--weights", str(weights), *options]) == 0
     result = json.loads(capfd.readouterr().out)
     promised, delay = result["promised_ms"], result["delay_ms"]
     assert result["lag_samples"] == 0 and result["same_length"]
     assert delay["largest"] >= delay["mean"] > promised["latency_ms"]
-    parts = [promised[key] for key in ("latency_ms", "buffering_ms", "packet_ms")]
-    assert promised["sum"] == pytest.approx(sum(parts))
+    assert promised["waiting_ms"] == pytest.approx(7 * 11)  # the first frame of a block of 8
+    assert promised["sum"] == pytest.approx(promised["latency_ms"] + 77)
+
+
+@pytest.mark.parametrize(("packet", "block", "most"), [(24, 24, 23), (24, 8, 23), (4, 6, 7)])
+def test_frames_wait_for_their_block_and_its_last_packet(packet, block, most):
+    assert load("live_pipe").waiting(packet, block) == most
+    came = np.arange(1000) // packet  # packet of each frame
+    ready = [came[t // block * block + block - 1] for t in range(900)]
+    assert max((p + 1) * packet - 1 - t for t, p in enumerate(ready)) == most
 
 
 # --- determinism
@@ -66,9 +74,9 @@ def test_determinism(weights, tmp_path, capsys):
     assert module.main([*common, "--save", str(tmp_path / "a.npz")]) == 0
     out = capsys.readouterr().out
     for exact in ("again", "stream, chunks of 999 samples"):
-        assert f"| {exact} | 0 of 1104 | 0 | 0 |" in out  # 92 frames of 12 stages
+        assert f"| {exact} | 0 of 1472 | 0 | 0 |" in out  # 92 frames of 16 codes
     assert module.main([*common, "--against", str(tmp_path / "a.npz")]) == 0
-    assert "| 0 of 1104 | 0 | 0 |" in capsys.readouterr().out
+    assert "| 0 of 1472 | 0 | 0 |" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         module.main([*common[:2], "--seconds", "2", "--against", str(tmp_path / "a.npz")])
 

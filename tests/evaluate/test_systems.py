@@ -78,8 +78,8 @@ def test_weights_errors(tmp_path, weights):
         build(parse(f"{tmp_path}:6"))
     for options, words in (
         ("6:beam=0", "beam"),
-        ("20", "bitrate 20"),
-        ("12:cut=0.5", "bitrate 0.5"),
+        ("20", "from 1 to 16"),
+        ("12:cut=0.5", "from 1 to 16"),
         ("12:cut=x", "cut=3"),
         ("0.5:constant", "n_codebooks"),
         ("6:constant=6", "takes no value"),
