@@ -11,7 +11,7 @@ from minimal_decoder import constant_codes, decode
 
 from eulerodec.bitstream import ConstantCoder, ConstantCodes, lower_rate, read
 from eulerodec.bitstream.constant import pack_codes, packed_size, unpack_codes
-from eulerodec.errors import BitstreamError
+from eulerodec.errors import BitstreamError, ConfigError
 
 
 @given(
@@ -92,7 +92,7 @@ def test_exactly_the_rate_of_so_many_codebooks_is_enough():
     assert lower_rate(io.BytesIO(data), sink, 6).n_codebooks == 6
     assert lower_rate(io.BytesIO(data), sink, 5.99).n_codebooks == 5
     assert lower_rate(io.BytesIO(data), sink, 99).n_codebooks == 12
-    with pytest.raises(BitstreamError, match=r"0\.9 kbps is less than one codebook, 1 kbps"):
+    with pytest.raises(ConfigError, match=r"0\.9 kbps is less than one codebook, 1 kbps"):
         lower_rate(io.BytesIO(data), sink, 0.9)
 
 

@@ -9,7 +9,8 @@ from dataclasses import replace
 from fractions import Fraction
 from numbers import Real
 
-from ..errors import BitstreamError
+from ..errors import ConfigError
+from ..settings import whole
 from .constant import ConstantCoder
 from .constants import MAX_BITRATE, MAX_PAYLOAD, PACKET
 from .format import header_size, pack_end
@@ -40,7 +41,7 @@ class RateControl:
             packet has the share of all its frames, audio or not.
 
     Raises:
-        BitstreamError: the bitrate is no positive number, or a packet may not follow.
+        ConfigError: the bitrate is no positive number.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ def check_bitrate(kbps: object) -> float:
     """The bitrate, if it is one."""
     number = float(kbps) if isinstance(kbps, Real) and not isinstance(kbps, bool) else math.nan
     if not 0 < number <= MAX_BITRATE:
-        raise BitstreamError(f"bitrate must be above 0, to {MAX_BITRATE:.0f} kbps, not {kbps!r}")
+        raise ConfigError(f"bitrate must be above 0, to {MAX_BITRATE:.0f} kbps, not {kbps!r}")
     return number
 
 
@@ -134,8 +135,9 @@ def lower_rate(
         carry: as for :class:`RateControl`.
 
     Raises:
-        BitstreamError: the file is damaged, the bitrate is none or less than one codebook, or
-            the file does not have ``n_codebooks``.
+        BitstreamError: the file is damaged.
+        ConfigError: the bitrate is none or less than one codebook, or the file does not have
+            ``n_codebooks``.
     """
     reader = EulReader(source)
     info, change = _lowering(reader.info, bitrate_kbps, n_codebooks, carry)
@@ -167,7 +169,7 @@ def lower_packets(
         The header of the new packets, and these.
 
     Raises:
-        BitstreamError: the bitrate is less than one codebook.
+        ConfigError: as for :func:`lower_rate`.
     """
     info, change = _lowering(info, bitrate_kbps, n_codebooks, carry)
 
@@ -187,9 +189,13 @@ def _lowering(
 ) -> tuple[StreamInfo, Change]:
     """The header at a lower rate, and what to do with each payload in turn."""
     if (bitrate_kbps is None) == (n_codebooks is None):
-        raise BitstreamError("one of bitrate_kbps and n_codebooks must be given, not both")
+        raise ConfigError("bitrate_kbps and n_codebooks say the same: give one of them")
     if bitrate_kbps is not None:
         bitrate_kbps = check_bitrate(bitrate_kbps)
+    elif old.n_codebooks is None:
+        raise ConfigError("n_codebooks: the file has as many codes as its bitrate holds")
+    else:
+        n_codebooks = whole("n_codebooks", n_codebooks, 1, old.n_codebooks)
     if bitrate_kbps is not None and old.bitrate_kbps is not None:
         info = old.replace(bitrate_kbps=min(old.bitrate_kbps, bitrate_kbps))
         control = RateControl(old, bitrate_kbps, carry=carry)
@@ -215,9 +221,7 @@ def _codebooks_in(info: StreamInfo, bitrate_kbps: float) -> int:
     one = Fraction((info.codebook_bits or 0) * info.sample_rate, 1000 * info.hop_length)
     fit = min(math.floor(exact(bitrate_kbps) / one), info.n_codebooks or 0)
     if fit < 1:
-        raise BitstreamError(
-            f"{bitrate_kbps} kbps is less than one codebook, {float(one):.3g} kbps"
-        )
+        raise ConfigError(f"{bitrate_kbps} kbps is less than one codebook, {float(one):.3g} kbps")
     return fit
 
 

@@ -27,7 +27,6 @@ from ..bitstream import (
 )
 from ..errors import BitstreamError, ConfigError
 from ..files import Sink, Source, atomic_output, naming, open_input
-from ..settings import whole
 
 __all__ = ["Encoded", "Seconds", "lowered", "open_range"]
 
@@ -325,16 +324,7 @@ def lowered(
     """
     if bitrate_kbps is None and n_codebooks is None:
         return info, packets
-    if bitrate_kbps is not None and n_codebooks is not None:
-        raise ConfigError("bitrate_kbps and n_codebooks say the same: give one of them")
-    if n_codebooks is not None:
-        if info.n_codebooks is None:
-            raise ConfigError("n_codebooks: the file has as many codes as its bitrate holds")
-        n_codebooks = whole("n_codebooks", n_codebooks, 1, info.n_codebooks)
-    try:
-        return lower_packets(info, packets, bitrate_kbps, n_codebooks=n_codebooks)
-    except BitstreamError as error:
-        raise ConfigError(str(error)) from error
+    return lower_packets(info, packets, bitrate_kbps, n_codebooks=n_codebooks)
 
 
 def open_range(
