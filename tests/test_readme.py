@@ -11,7 +11,7 @@ import click
 import pytest
 import torch
 
-from eulerodec import EuleroDec, ModelConfig
+from eulerodec import Codec
 from eulerodec.cli import cli
 from eulerodec.codec.weights import DEFAULT_WEIGHTS, bundled_names
 
@@ -88,8 +88,10 @@ def test_extras_exist():
 
 def test_the_readme_can_be_read_on_a_package_index():
     """Where relative links are dead: files of the repository are named instead, and exist."""
-    for target in re.findall(r"\]\(([^)]+)\)", README):
+    for target in re.findall(r"(?<!!)\[[^]]*\]\(([^)]+)\)", README):
         assert target.startswith(("https://", "#")), target
+    for picture in re.findall(r"!\[[^]]+\]\(([^)]+)\)", README):  # its words stand for it there
+        assert (ROOT / picture).is_file(), picture
     named = re.findall(r"`((?:\w+/)+[\w.-]*\w\.(?:md|py|toml))`", README)
     assert len(named) > 10
     for path in named:
@@ -113,22 +115,21 @@ def test_scores_have_their_table():
 
 
 def test_architecture_states_the_numbers_of_the_model():
-    model = EuleroDec(ModelConfig())
-    encoder, decoder = model.encoder, model.decoder
-    parts = (encoder, decoder, model.energies)
-    millions = [sum(p.numel() for p in part.parameters()) / 1e6 for part in parts]
+    model = Codec.from_pretrained().model
+    decoder, book = model.decoder, model.book
+    parameters = sum(p.numel() for p in model.parameters()) / 1e6
     for text in (
-        f"| encoder | {encoder.look_ahead} frames | {encoder.look_back} frames |",
         f"| decoder | {decoder.look_ahead} frames | {decoder.look_back} frames |",
         f"| {model.look_ahead} samples | {model.receptive_field - model.look_ahead - 1} samples |",
         f"= {model.latency_s:.3f} s",
         f"receptive field is {model.receptive_field}\nsamples",
-        f"| {millions[0]:.2f} M | {millions[1]:.2f} M | {millions[2]:.2f} M |",
-        f"width {model.config.encoder_channels}",
+        f"| parameters | {parameters:.1f} M | {book.codebooks.numel() / 1e6:.1f} M numbers |",
+        f"width {model.config.decoder_channels}",
+        f"{book.n_codebooks} stages of 2048 codes",
     ):
         assert text in ARCHITECTURE, text
     assert f"looks {1000 * model.latency_s:.0f} ms ahead" in README
-    assert f"{sum(millions):.1f} M parameters" in README
+    assert f"{parameters:.1f} M parameters" in README
 
 
 def test_benchmark_has_help():

@@ -34,6 +34,8 @@ __all__ = ["Decoder", "DecoderState"]
 
 # 2 dB: frames of independent phases lose 3 dB when they are added, those of a tone nothing
 _OVERLAP_LOSS = 0.2
+# 3 and 4 dB: less costs speech more than it brings to tones (docs/experiments.md)
+_MAY_LOSE, _MAY_MISS = 0.3, 0.4
 
 
 @dataclass
@@ -54,7 +56,7 @@ class DecoderState(StreamState):
     bands: History | None = field(default_factory=History)
     bands_skip: History | None = field(default_factory=History)
     missing: History | None = field(default_factory=History)
-    limit: History | None = field(default_factory=History)
+    plain: History | None = field(default_factory=History)
     stages: History | None = field(default_factory=History)
     stage_gain: History | None = field(default_factory=History)
     noise: History | None = field(default_factory=History)
@@ -163,7 +165,7 @@ class Decoder(nn.Module):
         known = self.stage_gain(coded.n_stages) + self.energy_gain(coded.n_energies)
         gain = delay(known.transpose(1, 2), self.transform_delay + right, s.stage_gain)
         bands = delay(bands, self.transform_delay, s.bands)
-        limit = delay(self.repair.limit(plain, bands), right + depth, s.limit)
+        plain = delay(plain, right + depth, s.plain)
         missing = delay(self.repair.missing(spectrum, bands), right, s.missing)
         bands = delay(bands, right, s.bands_skip)
         gain = gain + self.repair.condition(missing, bands, level)
@@ -179,7 +181,8 @@ class Decoder(nn.Module):
         latents, bands = noise.split([latents.shape[1], bands.shape[1]], 1)
         corrected = corrected + self.repair.noise(latents, bands, moduli)
         repaired = self.repair(power_expand(corrected, exponent), bands, moduli)
-        return bounded(repaired, limit)
+        kept = self.repair.kept(repaired, plain, bands)
+        return bounded(kept, self.repair.limit(plain, bands))
 
 
 class EnergyRepair(nn.Module):
@@ -226,6 +229,25 @@ class EnergyRepair(nn.Module):
             bands: log10 energies ``[B, bands, T]``.
         """
         return self.bands.total(torch.maximum(bands + _OVERLAP_LOSS, self.bands.energies(plain)))
+
+    def kept(self, spectrum: Tensor, plain: Tensor, bands: Tensor) -> Tensor:
+        """A spectrum that keeps what was coded, planar ``[B, 2F, T]``.
+
+        Where the latents and the coded energies agree that a band is stronger than in ``spectrum``,
+        by more than :data:`_MAY_LOSE`, it is led back to the latents; what is then still weaker
+        than its energy by more than :data:`_MAY_MISS` is made louder. The network was trained on
+        speech, and takes a high tone for noise.
+
+        Args:
+            spectrum: what the network made, planar ``[B, 2F, T]``.
+            plain, bands: as for :meth:`limit`.
+        """
+        told = torch.minimum(bands, self.bands.energies(plain))
+        lost = told - self.bands.energies(spectrum) - _MAY_LOSE
+        share = self.bands.to_bins(1.0 - torch.pow(10.0, -lost.clamp_min(0.0)))
+        spectrum = spectrum + scale_planar(plain - spectrum, share)
+        weak = (bands - self.bands.energies(spectrum) - _MAY_MISS).clamp(0.0, 2.0)
+        return scale_planar(spectrum, torch.pow(10.0, 0.5 * self.bands.to_bins(weak)))
 
     def condition(self, missing: Tensor, bands: Tensor, level: Tensor) -> Tensor:
         """Gains ``[B, width, T]`` for the trunk's input, relative to 1."""

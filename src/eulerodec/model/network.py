@@ -145,7 +145,8 @@ class EuleroDec(nn.Module):
             wav: of one packet each.
             bitrate_kbps: ``[B]``; None: nothing is quantised (an upper bound).
         """
-        with torch.no_grad():
+        # codes are searched in single precision, whatever the network is trained in
+        with torch.no_grad(), torch.autocast(wav.device.type, enabled=False):
             z, bands = self.analysis(wav)
             coded = self.exact(z, bands)
             if bitrate_kbps is not None:
