@@ -33,17 +33,31 @@ def stated(pattern: str) -> list[float]:
     return [float(number) for number in found.groups()]
 
 
-def test_what_tones_lose(released):
+def band_of_noise(hertz: float) -> np.ndarray:
+    """A third of an octave, 2 s."""
+    spectrum = np.fft.rfft(np.random.default_rng(0).standard_normal(2 * RATE))
+    at = np.fft.rfftfreq(2 * RATE, 1 / RATE)
+    spectrum[(at < hertz * 2 ** (-1 / 6)) | (at > hertz * 2 ** (1 / 6))] = 0
+    x = np.fft.irfft(spectrum)
+    return 0.1 * x / x.std()
+
+
+def tone(hertz: float) -> np.ndarray:
+    return 0.5 * np.sin(2 * np.pi * hertz * np.arange(2 * RATE) / RATE)
+
+
+@pytest.mark.parametrize("sound", [tone, band_of_noise])
+@pytest.mark.parametrize("hertz", [100, 1000, 2500, 5000, 8000, 10_000])
+def test_what_steady_sounds_lose(released, sound, hertz):
     told = stated(
-        r"at 12 kbps a tone is (\d+) dB too weak at 2 kHz, (\d+) dB at 3150 Hz"
-        r" and (\d+) dB at 8 kHz"
+        r"at most ([\d.]+) dB too weak at 6 kbps and ([\d.]+) dB at 12.*"
+        r"none more than ([\d.]+) dB too strong"
     )
-    inside = slice(4800, -4800)
-    for hertz, loss in zip((2000, 3150, 8000), told, strict=True):
-        x = 0.5 * np.sin(2 * np.pi * hertz * np.arange(2 * RATE) / RATE)
-        y = there_and_back(released, x, 12)
-        got = 10 * np.log10(np.mean(x[inside] ** 2) / np.mean(y[inside] ** 2))
-        assert got == pytest.approx(loss, abs=2 if loss > 30 else 1), hertz
+    x, inside = sound(hertz), slice(4800, -4800)
+    for kbps, loss in zip((6, 12), told[:2], strict=True):
+        y = there_and_back(released, x, kbps)
+        gain = 10 * np.log10(np.mean(y[inside] ** 2) / np.mean(x[inside] ** 2))
+        assert -loss - 0.3 < gain < told[2], kbps
 
 
 def test_what_level_and_offset_cost(released):
@@ -54,11 +68,10 @@ def test_what_level_and_offset_cost(released):
 
     whole = score(1, 0)
     told = stated(
-        r"speech 40 dB below full level loses ([\d.]+) dB of SI-SDR, at 60 dB below ([\d.]+) dB.*"
-        r"0\.2 of full scale costs ([\d.]+) dB"
+        r"60 dB below full level loses at most ([\d.]+) dB.* full scale costs ([\d.]+) dB"
     )
-    for loss, gain, offset in zip(told, (0.01, 0.001, 1), (0, 0, 0.2), strict=True):
-        assert whole - score(gain, offset) == pytest.approx(loss, abs=0.3)
+    assert abs(whole - score(0.001, 0)) <= told[0]
+    assert whole - score(1, 0.2) == pytest.approx(told[1], abs=0.3)
 
 
 def test_what_attacks_lose(released):
