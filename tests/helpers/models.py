@@ -1,5 +1,6 @@
 """Models and signals for the tests of the network."""
 
+import math
 from dataclasses import replace
 from functools import lru_cache
 
@@ -90,3 +91,16 @@ def heard(model, coded, n):
 def unquantised(model, wav):
     """The upper bound: latents and energies as they are."""
     return model(wav).audio
+
+
+def without_offset(wav, frames):
+    """Audio ``[..., n]`` less the slow mean that encoders take off, packets of so many frames."""
+    out, slow, size = wav.double(), None, frames * HOP
+    for start in range(0, wav.shape[-1], size):
+        part = out[..., start : start + size]
+        n, mean = part.shape[-1], part.mean(-1, keepdim=True)
+        before = mean if slow is None else slow
+        slow = before + (1 - math.exp(-n / 48_000)) * (mean - before)  # 2 s
+        ramp = torch.linspace(0, 1, n, dtype=torch.float64)
+        out[..., start : start + size] = part - before - (slow - before) * ramp
+    return out.to(wav.dtype)

@@ -9,6 +9,7 @@ memory, so they have the same codes as a stream.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -45,6 +46,7 @@ LIVE_BLOCK_FRAMES = 24  # where somebody waits
 FILE_BLOCK_FRAMES = 128  # where nobody does; more gains little
 MAX_BLOCK_FRAMES = 4096
 MAX_CHANNELS = 255  # of one .eul file
+_OFFSET_S = 2.0  # in which the mean that is taken off follows the signal
 
 
 @dataclass
@@ -76,6 +78,7 @@ class _EncoderStreams:
     resampler: audio.Resampler
     rate: RateControl | None
     samples: History = field(default_factory=History)
+    offset: Tensor | None = None  # slow mean of the signal [C, 1], at the end of the last packet
     n_input_samples: int = 0
     n_frames: int = 0  # given out
     n_packets: int = 0
@@ -213,6 +216,7 @@ class StreamEncoder:
         """Samples [C, frames_per_packet * hop] -> their packet; the last may have fewer frames."""
         state, model = self._state, self._network
         stft, n_frames = model.stft, self.info.frames_per_packet
+        block = self._without_offset(block)
         wav = state.samples.extend(block.to(stft.window.device), stft.n_fft - stft.hop_length)
         if state.end is not None:
             n_frames = min(n_frames, state.end - state.n_frames)
@@ -223,6 +227,21 @@ class StreamEncoder:
         state.n_frames += n_frames
         state.n_packets += 1
         return packet
+
+    def _without_offset(self, block: Tensor) -> Tensor:
+        """Samples less their slow mean, which nobody hears and codes would have to say."""
+        state, size = self._state, block.shape[-1]
+        if state.end is not None:  # what follows the last sample is no signal
+            size = max(0, min(size, self.n_samples - state.n_frames * self.model.hop_length))
+        if size == 0:
+            return block
+        mean = block[..., :size].mean(-1, keepdim=True)
+        before = mean if state.offset is None else state.offset
+        pace = 1.0 - math.exp(-size / (_OFFSET_S * self.model.sample_rate))
+        state.offset = before + pace * (mean - before)
+        slope = torch.linspace(0.0, 1.0, size)
+        slow = before + (state.offset - before) * slope
+        return torch.cat([block[..., :size] - slow, block[..., size:]], -1)
 
     def _payload(self, z: Tensor, bands: Tensor) -> bytes:
         state, coder, n_frames = self._state, self.model.coder, z.shape[-1]
