@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from eulerodec.errors import ConfigError
+from eulerodec.model import channel_rms
 from eulerodec.model.trunk import (
     FrequencyAttention,
     Trunk,
@@ -50,7 +51,7 @@ from eulerodec.nn import (
 )
 from research.joint import Decoder, Encoder, JointConfig, JointModel
 from research.joint.fit import initialize as initialize_joint
-from research.joint.transform import channel_rms, set_lapped_transform
+from research.joint.transform import set_lapped_transform
 
 __all__ = ["VariantConfig", "VariantModel", "build_model", "cost", "initialize"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from eulerodec.model import channel_rms, set_planar_matrix
 from eulerodec.model.trunk import local_level
 from eulerodec.nn import power_compress
 
 from .network import JointModel
-from .transform import channel_rms, set_planar_matrix
 
 __all__ = ["initialize"]
 

@@ -47,7 +47,7 @@ def test_a_payload_holds_the_first_of_the_codes(n_channels, n_bytes):
     payload = CODER.encode(z, bands, n_bytes)
     assert len(payload) <= n_bytes
     assert len(payload) == n_bytes or n_bytes == 5000
-    codes = CODER.codes(z, bands, n_bytes)
+    codes = CODER.search(z, bands, n_bytes)[0]
     found = CODER.payload.decode(payload, n_channels, 12)
     assert_beginning(found, codes)
     if n_bytes == 5000:
@@ -102,7 +102,7 @@ def test_codes_that_cost_little_are_searched_deeper(monkeypatch):
     monkeypatch.setattr(packet_coder, "beam_search", counted)
     payload = coder.encode(z, bands, 60)
     assert len(calls) > 1
-    assert_beginning(coder.payload.decode(payload, 1, 24), coder.codes(z, bands, 60))
+    assert_beginning(coder.payload.decode(payload, 1, 24), coder.search(z, bands, 60)[0])
 
 
 @pytest.mark.parametrize("kbps", [1, 6, 7.3])
@@ -118,7 +118,7 @@ def test_a_file_is_no_larger_than_its_rate_allows(kbps, n_channels):
             part = slice(start, start + n)
             budget = control.budget(n)
             payload = CODER.encode(z[..., part], bands[..., part], budget)
-            codes.append(CODER.codes(z[..., part], bands[..., part], budget))
+            codes.append(CODER.search(z[..., part], bands[..., part], budget)[0])
             control.spend(n, len(payload))
             writer.write(payload, n)
             start += n
@@ -139,13 +139,13 @@ def test_a_file_is_no_larger_than_its_rate_allows(kbps, n_channels):
 def test_a_cut_payload_is_the_payload_of_fewer_bytes():
     """The same codes, as far as the bytes go; a search for fewer bytes may choose other latents."""
     z, bands = noise(1, 12)
-    high, codes = CODER.encode(z, bands, 120), CODER.codes(z, bands, 120)
+    high, codes = CODER.encode(z, bands, 120), CODER.search(z, bands, 120)[0]
     for n_bytes in range(0, 121, 11):
         cut = CODER.payload.encode(codes, n_bytes)
         assert len(cut) <= n_bytes and high.startswith(cut)
         found = [CODER.payload.decode(part, 1, 12) for part in (cut, high[:n_bytes])]
         assert n_codes(found[0]) == n_codes(found[1])
-    low = CODER.codes(z, bands, 60)
+    low = CODER.search(z, bands, 60)[0]
     np.testing.assert_array_equal(low.levels, codes.levels)
     base = slice(TABLES.n_base)
     np.testing.assert_array_equal(low.energies[:, base], codes.energies[:, base])

@@ -26,7 +26,7 @@ from .config import ModelConfig
 from .decoder import Decoder, DecoderState
 from .encoder import Encoder
 from .network import EuleroDec, ModelOutput, joined
-from .transform import channel_rms, set_lapped_transform, set_planar_matrix
+from .transform import channel_rms, lapped_transform, set_lapped_transform, set_planar_matrix
 from .trunk import cat_planar, local_level, scale_channels
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "cat_planar",
     "channel_rms",
     "joined",
+    "lapped_transform",
     "local_level",
     "scale_channels",
     "set_lapped_transform",

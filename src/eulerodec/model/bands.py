@@ -31,13 +31,11 @@ class Bands(nn.Module):
     Attributes:
         centres: Hz, float64 ``[bands]``.
         bin_means: ``[bands, F]``, rows that average STFT bins.
-        mdct_means: ``[bands, P]``, rows that average MDCT coefficients.
         spread: ``[F, bands]``, each bin's shares in the bands, which sum to one.
     """
 
     centres: Tensor
     bin_means: Tensor
-    mdct_means: Tensor
     spread: Tensor
 
     def __init__(self, sample_rate: int, hop_length: int) -> None:
@@ -46,13 +44,10 @@ class Bands(nn.Module):
         centres = band_centres(sample_rate, nyquist / n_coefficients)
         at = torch.linspace(0.0, nyquist, hop_length + 1, dtype=torch.float64)
         bins = triangles(centres, at)
-        at = (torch.arange(n_coefficients, dtype=torch.float64) + 0.5) * nyquist / n_coefficients
-        mdct = triangles(centres, at)
         self.count = len(centres)
         for name, value in {
             "centres": centres,
             "bin_means": (bins / bins.sum(1, keepdim=True)).float(),
-            "mdct_means": (mdct / mdct.sum(1, keepdim=True).clamp_min(1e-3)).float(),
             "spread": bins.t().float().contiguous(),
         }.items():
             self.register_buffer(name, value, persistent=False)

@@ -67,17 +67,12 @@ class PacketCoder:
             n_bytes: most bytes.
             beam: paths of the search.
         """
-        return self._search(z, bands, n_bytes, beam)[1]
+        return self.search(z, bands, n_bytes, beam)[1]
 
-    def codes(
+    def search(
         self, z: Tensor, bands: Tensor, n_bytes: int, beam: int = DEFAULT_BEAM
-    ) -> PacketCodes:
-        """The codes that ``n_bytes`` hold, and a few more; see :meth:`encode`."""
-        return self._search(z, bands, n_bytes, beam)[0]
-
-    def _search(
-        self, z: Tensor, bands: Tensor, n_bytes: int, beam: int
     ) -> tuple[PacketCodes, bytes]:
+        """The codes that ``n_bytes`` hold, with a few more, and the payload; see :meth:`encode`."""
         codes, rest, layout, unit = self._start(z, bands)
         spare = SPARE
         while True:

@@ -217,6 +217,6 @@ def _counted(
     codes = []
     for k, packet in enumerate(material.read(starts), 1):
         z, bands = (torch.from_numpy(x).t()[None] for x in packet)
-        codes.append(coder.codes(z, bands, n_bytes, _BEAM))
+        codes.append(coder.search(z, bands, n_bytes, _BEAM)[0])
         progress(_COUNTS_FROM + (1 - _COUNTS_FROM) * k / len(starts))
     return count_codes(tables, codes)
