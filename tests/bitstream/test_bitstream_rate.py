@@ -26,6 +26,11 @@ def limit(seconds, kbps, n_channels=1):
     return Fraction(str(kbps)) * seconds * n_channels * 125
 
 
+def allowance(seconds):
+    """Bytes that a file may have besides: 64 in front, 28 from five seconds on."""
+    return 64 - 36 * min(seconds, 5) / Fraction(5)
+
+
 rates = st.one_of(
     st.floats(1, 16),
     st.decimals(1, 16, places=2).map(float),
@@ -68,10 +73,10 @@ def recordings(draw):
 def test_no_file_is_larger_than_its_rate_allows(recording, carry, kbps):
     info, packets, seconds = recording
     data, _ = encode_planes(info, packets, carry=carry, kbps=kbps)
-    assert len(data) <= limit(seconds, kbps, info.n_channels) + 64
+    assert len(data) <= limit(seconds, kbps, info.n_channels) + allowance(seconds)
     lower_kbps = kbps * 0.6 + 0.4
     cut = lower(data, lower_kbps, carry=carry)
-    assert len(cut) <= limit(seconds, lower_kbps, info.n_channels) + 64
+    assert len(cut) <= limit(seconds, lower_kbps, info.n_channels) + allowance(seconds)
 
 
 @settings(max_examples=60, deadline=None)
@@ -82,10 +87,11 @@ def test_a_live_file_that_learns_its_length_at_the_end(recording, kbps, carry):
     live = info.replace(n_samples=None, n_input_samples=None, input_sample_rate=24_000)
     data, _ = encode_planes(live, packets, carry=carry, kbps=kbps, last_samples=n_samples)
     seconds = Fraction(n_samples, 24_000)
-    assert len(data) <= limit(seconds, kbps, info.n_channels) + 64
+    assert len(data) <= limit(seconds, kbps, info.n_channels) + allowance(seconds)
     assert read(data).info.n_samples == n_samples
     lower_kbps = kbps * 0.6 + 0.4
-    assert len(lower(data, lower_kbps)) <= limit(seconds, lower_kbps, info.n_channels) + 64
+    lowered = limit(seconds, lower_kbps, info.n_channels)
+    assert len(lower(data, lower_kbps)) <= lowered + allowance(seconds)
 
 
 @settings(max_examples=60, deadline=None)
@@ -109,10 +115,10 @@ def test_nothing_is_wasted(kbps, frames, carry):
     n_samples = 30 * 24_000
     info = make_info(bitrate_kbps=kbps, frames_per_packet=frames).with_counts(n_samples, n_samples)
     wanted = [(n, 9000) for n in split(-(-n_samples // 264), frames)]
-    data, totals = encode_planes(info, wanted, carry=carry)
+    data, _ = encode_planes(info, wanted, carry=carry)
     most = limit(30, kbps)
-    assert most - 1 <= totals[-1] <= most
-    assert len(data) <= most + 64
+    # Some bytes are kept for a last packet without audio, and for longer counts than these.
+    assert most + 12 <= len(data) <= most + 28
 
 
 def test_silence_leaves_its_bytes_to_what_follows_or_saves_them():
@@ -120,9 +126,15 @@ def test_silence_leaves_its_bytes_to_what_follows_or_saves_them():
     wanted = [(100, 10), (100, 10), (100, 9000), (100, 9000)]
     share = 1100  # 1.1 s at 8 kbps
     carried, _ = encode_planes(info, wanted)
-    assert [len(p) for _, p in pairs(read(carried).packets)] == [10, 10, 3 * share - 44, share - 8]
+    kept = 7.2 * 1.1  # of each packet's share, for what is not a packet
+    sizes = [len(p) for _, p in pairs(read(carried).packets)]
+    assert sizes[:2] == [10, 10]
+    # three heads, twenty bytes, and what the third second still owes
+    assert 3 * share - 44 - 3 * kept - 1 <= sizes[2] <= 3 * share - 44
+    assert sizes[3] == pytest.approx(share - 8 - kept, abs=1)
     saved, _ = encode_planes(info, wanted, carry=False)
-    assert [len(p) for _, p in pairs(read(saved).packets)] == [10, 10, share - 8, share - 8]
+    sizes = [len(p) for _, p in pairs(read(saved).packets)]
+    assert sizes == [10, 10, *[pytest.approx(share - 8 - kept, abs=1)] * 2]
 
 
 @settings(max_examples=60, deadline=None)

@@ -22,15 +22,20 @@ from .writer import EulWriter, WritableBytes
 
 __all__ = ["RateControl", "lower_packets", "lower_rate"]
 
-ALLOWANCE = 64  # bytes that a file may have besides what its bitrate allows
+# Bytes that a file may have besides what its bitrate allows: a short one needs them for its header,
+# a longer one earns most of them back within its first seconds.
+ALLOWANCE, LASTING_ALLOWANCE = 64, 28
+_EARNED_BACK_S = 5
+_LONGEST = (1 << 35) - 1  # samples; the header and the end packet of a shorter file are no larger
 
 
 class RateControl:
     """How many bytes each packet may take, in turn.
 
     After every packet, all packets together, heads included, have at most as many bytes as the
-    bitrate allows for the audio up to there; a packet whose head alone is more than that gets no
-    payload. A file without metadata then has at most 64 bytes more than its bitrate allows.
+    bitrate allows for the audio up to there; the first five seconds save some for what is not a
+    packet. A packet whose head alone is more than that gets no payload. A file without metadata
+    then has at most 64 bytes more than its bitrate allows, from five seconds on at most 28.
 
     Args:
         info: the header: rates, channels, and the duration if it is known. Files with segments hold
@@ -60,7 +65,8 @@ class RateControl:
         self._carry = carry
         self._in_file = in_file
         self._head = PACKET.size if in_file else 0
-        self._spent = _surplus(info) if in_file else 0
+        self._overhead = _overhead(info) if in_file else 0
+        self._spent = 0
         self._n_frames = 0
 
     def budget(self, n_frames: int, n_samples: int | None = None) -> int:
@@ -89,14 +95,17 @@ class RateControl:
             seconds = min(seconds, n_samples * self._sample)
         if self._duration is not None:
             seconds = min(seconds, self._duration)
-        return math.floor(seconds * self._bytes_per_s)
+        early = max(1 - seconds / _EARNED_BACK_S, Fraction(0))
+        allowance = LASTING_ALLOWANCE + (ALLOWANCE - LASTING_ALLOWANCE) * early
+        return math.floor(seconds * self._bytes_per_s - max(self._overhead - allowance, 0))
 
 
-def _surplus(info: StreamInfo) -> int:
-    """What a header with a long name takes from the first packets."""
-    counts = (1 << 28) - 1 if info.n_samples is None else None
-    end = pack_end(0, None if counts is None else (counts, counts))
-    return max(header_size(info) + len(end) + PACKET.size - ALLOWANCE, 0)
+def _overhead(info: StreamInfo) -> int:
+    """Bytes of header, end packet and one more packet's head, whether the counts are open or not:
+    the packets of a live file are those of any other."""
+    end = pack_end(0, (_LONGEST, _LONGEST))
+    live = info.replace(n_samples=None, n_input_samples=None, segments=())
+    return header_size(live) + len(end) + PACKET.size
 
 
 def check_bitrate(kbps: object) -> float:

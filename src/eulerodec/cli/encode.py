@@ -93,7 +93,7 @@ def encode(
     pipe is encoded as it arrives. Title and comment are carried over.
 
     A file takes its bitrate to the byte: D seconds of a channel at R kbps are at most R * D / 8 kB
-    and 64 bytes. `rate` makes a file of any lower bitrate of it.
+    and 64 bytes (28 from five seconds on). `rate` makes a file of any lower bitrate of it.
     """
     from ..bitstream import Metadata
 
