@@ -3,8 +3,9 @@
     python benchmarks/rates.py EVAL/libritts --write docs
 
 Each clip is encoded once, at 16 kbps, and cut to lower rates; some rates are encoded as well, which
-says what cutting costs. Opus, AMR-WB and Lyra on the same clips are taken from docs/results.md,
-EnCodec and DAC, on other clips of the same corpus, from eulerodec/evaluate/published.csv.
+says what cutting costs, and where the bits go is counted. Opus, AMR-WB and Lyra on the same clips
+are taken from docs/results.md, EnCodec and DAC, on other clips of the same corpus, from
+eulerodec/evaluate/published.csv.
 """
 
 from __future__ import annotations
@@ -19,30 +20,54 @@ import numpy as np
 
 from eulerodec import Codec, Encoded, audio
 from eulerodec.evaluate import published
+from eulerodec.evaluate.codebooks import costs
 from eulerodec.metrics import MEASURES
 from eulerodec.tabular import markdown_table
 
 RATES = (1, 1.5, 2, 3, 4.5, 6, 8, 10, 12, 14, 16)
 ENCODED = (1, 2, 3, 4.5, 6, 8, 12)
+COUNTED = (1, 3, 6, 12, 16)  # rates whose bits are counted
 METRICS = ("si_sdr", "pesq_wb", "estoi")
 TITLES = ("SI-SDR, dB", "PESQ-WB", "ESTOI")
 
 Means = dict[float, list[float]]  # by rate: measured kbps, then METRICS
+Parts = dict[float, dict[str, float]]  # by rate: sums over clips, see `_count`
 
 
-def scores(codec: Codec, clips: Sequence[Path]) -> tuple[Means, Means]:
-    """Means over clips, of files cut from 16 kbps and of files encoded at their rate."""
+def scores(codec: Codec, clips: Sequence[Path]) -> tuple[Means, Means, Parts]:
+    """Means over clips, of files cut from 16 kbps and of files encoded at their rate; the parts of
+    the cut ones."""
     cut, encoded = defaultdict(list), defaultdict(list)
+    parts: Parts = {kbps: defaultdict(float) for kbps in COUNTED}
     for path in clips:
         wav, rate = audio.read(path)
         top = codec.encode(wav[:1], rate, bitrate_kbps=RATES[-1])
         for kbps in RATES:
-            cut[kbps].append(_score(codec, wav[0], top.at_rate(kbps)))
+            lower = top.at_rate(kbps)
+            cut[kbps].append(_score(codec, wav[0], lower))
+            if kbps in parts:
+                _count(codec, lower, parts[kbps])
         for kbps in ENCODED:
             at_rate = codec.encode(wav[:1], rate, bitrate_kbps=kbps)
             encoded[kbps].append(_score(codec, wav[0], at_rate))
         print(path.name, flush=True)
-    return _means(cut), _means(encoded)
+    return _means(cut), _means(encoded), parts
+
+
+def _count(codec: Codec, encoded: Encoded, parts: dict[str, float]) -> None:
+    """Add bits of a mono file by what they are for, and numbers of codes and frames."""
+    payload = codec.model.coder.payload
+    in_payloads = 0
+    for packet in encoded.packets:
+        data = packet.payload or b""
+        in_payloads += 8 * len(data)
+        codes = payload.decode(data, 1, packet.n_frames)
+        for kind, _, values, bits in costs(payload, codes):
+            parts[f"{kind} codes"] += len(values)
+            parts[kind] += bits.sum()
+    parts["payload"] += in_payloads
+    parts["file"] += 8 * len(encoded.to_bytes())
+    parts["frames"] += encoded.n_frames
 
 
 def _score(codec: Codec, wav: np.ndarray, encoded: Encoded) -> list[float]:
@@ -104,7 +129,23 @@ def picture(path: Path, cut: Means, encoded: Means, others: dict[str, list[list[
     figure.savefig(path, metadata={"Date": None})
 
 
-def page(cut: Means, encoded: Means, clips: str, n_clips: int) -> str:
+def bits_table(parts: Parts) -> str:
+    """Shares of a file by what they are for."""
+    head = ("kbps asked for", "energies", "latents", "levels and what no code filled",
+            "headers and checksums", "codes a frame: energies, latents", "bits a code")  # fmt: skip
+    rows = []
+    for kbps, n in parts.items():
+        coded, n_codes = n["energy"] + n["latent"], n["energy codes"] + n["latent codes"]
+        bits = (n["energy"], n["latent"], n["payload"] - coded, n["file"] - n["payload"])
+        rows.append((
+            f"{kbps:g}", *(f"{100 * part / n['file']:.1f} %" for part in bits),
+            f"{n['energy codes'] / n['frames']:.2f}, {n['latent codes'] / n['frames']:.2f}",
+            f"{coded / n_codes:.2f}",
+        ))  # fmt: skip
+    return markdown_table(head, rows)
+
+
+def page(cut: Means, encoded: Means, parts: Parts, clips: str, n_clips: int) -> str:
     """docs/rates.md."""
     head = (
         "kbps asked for",
@@ -129,6 +170,11 @@ Sizes are those of files on disk.
 
 {markdown_table(head, rows)}
 
+Where the bits of the cut files go; an energy code is for four frames. Without the range coder, each
+code would take 11 bits:
+
+{bits_table(parts)}
+
 In the picture, Opus, AMR-WB and Lyra are those of [results.md](results.md), on the same clips.
 EnCodec and DAC (24 kHz, 8 codebooks) were not run: their PESQ is published for LibriTTS test-clean,
 other clips of the same corpus ({published.NOTES["a"]}).
@@ -147,8 +193,8 @@ def main() -> None:
     parser.add_argument("--write", type=Path, help="docs: its rates.md and figures/rates.svg")
     options = parser.parse_args()
     clips = sorted(options.clips.iterdir())[: options.limit]
-    cut, encoded = scores(Codec.from_pretrained(options.weights), clips)
-    text = page(cut, encoded, options.clips.name, len(clips))
+    cut, encoded, parts = scores(Codec.from_pretrained(options.weights), clips)
+    text = page(cut, encoded, parts, options.clips.name, len(clips))
     print(text)
     if options.write:
         results = (options.write / "results.md").read_text(encoding="utf-8")
