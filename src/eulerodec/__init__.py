@@ -20,6 +20,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .codec import Codec, CodecInfo, Encoded
+    from .codec.reading import read
     from .errors import (
         AudioError,
         BitstreamError,
@@ -45,6 +46,7 @@ __all__ = [
     "TrainingError",
     "WeightsError",
     "__version__",
+    "read",
 ]
 
 _HOME = {
@@ -53,6 +55,7 @@ _HOME = {
     "Encoded": "codec",
     "EuleroDec": "model",
     "ModelConfig": "model",
+    "read": "codec.reading",
 }
 
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from ..errors import AudioError
 from . import wav
 from .report import Report
+from .skip import without_first
 from .tags import Tags
 from .window import Part, Window
 
@@ -125,7 +126,10 @@ class _ForeignReader:
             )
         return n_samples
 
-    def blocks(self, size: int) -> Iterator[NDArray[np.float32]]:
+    def blocks(self, size: int, start: int = 0) -> Iterator[NDArray[np.float32]]:
+        return without_first(self._all_blocks(size), start)
+
+    def _all_blocks(self, size: int) -> Iterator[NDArray[np.float32]]:
         raise NotImplementedError
 
     def _unreadable(self, reason: str) -> AudioError:
@@ -148,7 +152,7 @@ class _PyAvReader(_ForeignReader):
             raise self._unreadable("no sound could be decoded")
         self.n_samples = self._count(stated)
 
-    def blocks(self, size: int) -> Iterator[NDArray[np.float32]]:
+    def _all_blocks(self, size: int) -> Iterator[NDArray[np.float32]]:
         for frame in self._frames():
             x = frame.to_ndarray()
             if (frame.sample_rate, len(x)) != (self.sample_rate, self.n_channels):
@@ -211,7 +215,7 @@ class _FfmpegReader(_ForeignReader):
             self.tags = header.tags
         self.n_samples = self._count(self._stated_s())
 
-    def blocks(self, size: int) -> Iterator[NDArray[np.float32]]:
+    def _all_blocks(self, size: int) -> Iterator[NDArray[np.float32]]:
         with self._open() as header:
             pipe = wav.WavReader(self._pipe, header, None, self._report)
             yield from pipe.blocks(size)

@@ -38,7 +38,7 @@ class _Decoder(Protocol):
     @property
     def n_samples(self) -> int | None: ...
 
-    def blocks(self, size: int) -> Iterator[NDArray[np.float32]]: ...
+    def blocks(self, size: int, start: int = 0) -> Iterator[NDArray[np.float32]]: ...
 
 
 class AudioReader:
@@ -76,11 +76,12 @@ class AudioReader:
         """Close the file, unless it is a file object that was given."""
         self._close.close()
 
-    def blocks(self, size: int | None = None) -> Iterator[NDArray[np.float32]]:
-        """All samples, once.
+    def blocks(self, size: int | None = None, start: int = 0) -> Iterator[NDArray[np.float32]]:
+        """All samples from ``start`` on, once.
 
         Args:
             size: Largest number of samples per channel of a block; about a second by default.
+            start: The first sample. Files that state their length are not decoded before it.
 
         Yields:
             Samples float32 [C, n], 1 <= n <= ``size``, full scale 1.
@@ -92,8 +93,8 @@ class AudioReader:
         size = self.sample_rate if size is None else size
         size = max(1, min(size, _BLOCK_VALUES // self.n_channels))
         clips = ClipCounter(self.n_channels)
-        done = 0
-        for x in self._decoder.blocks(size):
+        done = start
+        for x in self._decoder.blocks(size, start):
             peak = check_samples(x, self.name, done)
             clips.add(x, peak)
             self.n_clipped = clips.n_clipped

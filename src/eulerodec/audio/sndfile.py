@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ..errors import AudioError
 from . import mpeg, ogg, wav
 from .report import Report
+from .skip import without_first
 from .tags import Tags
 from .window import Part, Window
 
@@ -177,22 +178,31 @@ class SoundReader:
         else:  # lengths of MP3 and Ogg are estimates, those of damaged files are wrong
             self.n_samples = sum(x.shape[1] for x in self.blocks(_COUNT_BLOCK))
 
-    def blocks(self, size: int) -> Iterator[NDArray[np.float32]]:
-        """Samples [C, n], 1 <= n <= ``size``, to the end."""
+    def blocks(self, size: int, start: int = 0) -> Iterator[NDArray[np.float32]]:
+        """Samples [C, n], 1 <= n <= ``size``, from ``start`` on."""
+        if self._exact and len(self._parts) == 1 and not self._report.recover:
+            with self._open(self._parts[0]) as sound:
+                yield from self._part_blocks(sound, self._parts[0], 0, size, start)
+        else:
+            yield from without_first(self._all_blocks(size), start)
+
+    def _all_blocks(self, size: int) -> Iterator[NDArray[np.float32]]:
         size = min(size, _RECOVER_BLOCK) if self._report.recover else size
         for number, part in enumerate(self._parts):
             with self._open(part) as sound:
                 yield from self._part_blocks(sound, part, number, size)
 
     def _part_blocks(
-        self, sound: soundfile.SoundFile, part: Part, number: int, size: int
+        self, sound: soundfile.SoundFile, part: Part, number: int, size: int, start: int = 0
     ) -> Iterator[NDArray[np.float32]]:
         import soundfile
 
         where = f" in part {number + 1} of {len(self._parts)}" if len(self._parts) > 1 else ""
         # the length in the header is only a claim: no more than that is allocated
         size = min(size, max(sound.frames, 1))
-        done = 0
+        done = min(start, sound.frames)
+        if done:
+            sound.seek(done)
         while True:
             try:
                 x = sound.read(size, dtype="float32", always_2d=True)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..errors import AudioError
 from .report import Report
+from .skip import without_first
 from .tags import Tags
 
 __all__ = ["WavHeader", "WavPart", "WavReader", "WavWriter", "find_parts", "parse_header"]
@@ -281,16 +282,19 @@ class WavReader:
         self._source, self._header, self._parts = source, header, parts
         self._report = report
 
-    def blocks(self, size: int) -> Iterator[NDArray[np.float32]]:
-        """Samples [C, n], 1 <= n <= ``size``, to the end; from a pipe as they arrive."""
+    def blocks(self, size: int, start: int = 0) -> Iterator[NDArray[np.float32]]:
+        """Samples [C, n], 1 <= n <= ``size``, from ``start`` on; from a pipe as they arrive."""
         if self._parts is None:
-            return self._pipe_blocks(size)
-        return self._file_blocks(size)
+            return without_first(self._pipe_blocks(size), start)
+        return self._file_blocks(size, start)
 
-    def _file_blocks(self, size: int) -> Iterator[NDArray[np.float32]]:
+    def _file_blocks(self, size: int, start: int) -> Iterator[NDArray[np.float32]]:
         for part in self._parts or ():
             frame = part.header.frame_size
-            at, left = part.data, part.n_bytes // frame * frame
+            n_samples = part.n_bytes // frame
+            skipped = min(start, n_samples)
+            start -= skipped
+            at, left = part.data + skipped * frame, (n_samples - skipped) * frame
             while left:
                 self._source.seek(at)
                 data = self._source.read(min(size * frame, left))

@@ -13,7 +13,7 @@ Codes become payloads and come back in :class:`PayloadCoder` (planes, by a model
 
 from .code_tables import ABSENT, CodeTables
 from .constant import ConstantCoder, ConstantCodes
-from .constants import VERSION
+from .constants import MAGIC, VERSION
 from .edit import concat_files, cut_file, plan_range, read_range
 from .header import StreamInfo
 from .metadata import Metadata
@@ -26,6 +26,7 @@ from .writer import EulWriter, dumps
 
 __all__ = [
     "ABSENT",
+    "MAGIC",
     "VERSION",
     "CodeTables",
     "CodesEndError",
