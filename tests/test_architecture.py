@@ -25,6 +25,7 @@ ORDER = (
     "metrics",
     "codec",
     "packets",
+    "tokens",
     "train",
     "evaluate",
     "cli",
@@ -56,6 +57,7 @@ OUTSIDE = {
     "audio": {"av", "numpy", "soundfile", "soxr"},
     "codec": {"numpy", "safetensors", "torch"},
     "packets": {"numpy", "torch"},
+    "tokens": {"numpy", "torch"},
 }
 NEVER = {"pickle", "marshal", "shelve", "dill", "joblib", "torchaudio", "torchcodec", "librosa"}
 FILES = sorted(ROOT.rglob("*.py"))
@@ -166,6 +168,7 @@ def test_nothing_that_runs_code_from_files_or_breaks_between_releases(path):
         ("eulerodec.audio", {"torch", "scipy", "matplotlib"}),
         ("eulerodec.codec.weights", {"torch", "numpy", "soundfile"}),
         ("eulerodec.metrics", {"torch", "scipy", "soundfile", "pesq"}),
+        ("eulerodec.tokens", {"torch", "numpy", "pyarrow"}),
         ("eulerodec.train", {"torch", "numpy"}),
         ("eulerodec.cli", {"torch", "numpy", "scipy", "matplotlib", "rich"}),
     ],

@@ -144,7 +144,7 @@ class PacketCoder:
             beam: paths of the search.
         """
         codes, rest, _, unit = self._start(z, bands)
-        energy_rows, latent_rows = self._rows(n_codebooks)
+        energy_rows, latent_rows = self.constant_rows(n_codebooks)
         n_channels, n_frames = unit.shape[:2]
         depths = Depths(
             np.full((n_channels, n_frames), len(latent_rows)),
@@ -164,7 +164,7 @@ class PacketCoder:
     def decode_constant(self, constant: ConstantCodes) -> Coded:
         """What codes ``[C, K, T]`` of one packet and their levels stand for."""
         n_channels, n_codebooks, n_frames = constant.codes.shape
-        energy_rows, latent_rows = self._rows(n_codebooks)
+        energy_rows, latent_rows = self.constant_rows(n_codebooks)
         codes = PacketCodes.empty(self.tables, n_channels, n_frames)
         codes.levels[:] = constant.levels
         codes.latents[:, : len(latent_rows)] = constant.codes[:, latent_rows]
@@ -183,8 +183,8 @@ class PacketCoder:
     def _size(self) -> int:
         return self.tables.block_frames
 
-    def _rows(self, n_codebooks: int) -> tuple[list[int], list[int]]:
-        """Rows of energies and of latents."""
+    def constant_rows(self, n_codebooks: int) -> tuple[list[int], list[int]]:
+        """Of the constant coding with K codebooks: its rows of energies, and those of latents."""
         most = self.tables.n_energies // self._size
         energies = [row for row in _ENERGY_ROWS[:most] if row < n_codebooks]
         return energies, [row for row in range(n_codebooks) if row not in energies]
