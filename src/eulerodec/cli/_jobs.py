@@ -151,7 +151,7 @@ def _plan(
         _check_folder(inputs, output, conversion.new_suffix)
 
     jobs: dict[str, Job] = {}
-    for source, relative in _expand(inputs, conversion.suffixes(), note):
+    for source, relative in _expand(inputs, conversion, note):
         stem = source if output is None else os.path.join(output, relative)
         target = os.path.splitext(stem)[0] + conversion.new_suffix
         if target in jobs:
@@ -174,7 +174,7 @@ def _check_folder(inputs: Sequence[str], output: str, new_suffix: str) -> None:
 
 
 def _expand(
-    inputs: Sequence[str], suffixes: Collection[str], note: Callable[[str], None]
+    inputs: Sequence[str], conversion: Conversion, note: Callable[[str], None]
 ) -> list[tuple[str, str]]:
     """(file, its name relative to the folder it was found in)."""
     found = []
@@ -182,7 +182,7 @@ def _expand(
         if not os.path.isdir(given):
             found.append((given, os.path.basename(given)))
             continue
-        unread, linked = [], []
+        suffixes, unread, linked = conversion.suffixes(), [], []
         for folder, folders, names in os.walk(given):
             folders.sort()
             linked += [p for name in folders if os.path.islink(p := os.path.join(folder, name))]

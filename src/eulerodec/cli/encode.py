@@ -95,15 +95,16 @@ def encode(
     A file takes its bitrate to the byte: D seconds of a channel at R kbps are at most R * D / 8 kB
     and 64 bytes (28 from five seconds on). `rate` makes a file of any lower bitrate of it.
     """
-    from ..bitstream import Metadata
-
     if as_json and output is not None and is_pipe(output):
         raise ConfigError("--json and -o - both need standard output")
+    plan = plan_jobs(inputs, output, AUDIO_TO_EUL, skip_existing=skip_existing)
+
+    from ..bitstream import Metadata  # here: a file that is not there is known without it
+
     try:
         metadata = Metadata(title=title, gain_db=gain)
     except BitstreamError as error:
         raise ConfigError(f"--title or --gain: {error}") from error
-    plan = plan_jobs(inputs, output, AUDIO_TO_EUL, skip_existing=skip_existing)
     options = given(
         bitrate_kbps=bitrate, n_codebooks=codebooks, beam=beam, frames_per_packet=packet,
         carry=carry, metadata=metadata,

@@ -48,9 +48,9 @@ def _is_stream(target: str) -> bool:
 
 def _stream_facts(target: str) -> dict[str, Any]:
     """Header and state of a file; needs no torch."""
-    from .. import bitstream
-
     with open_stream(target) as stream, naming(target):
+        from .. import bitstream  # here: a file that is not there is known without it
+
         size = stream.seek(0, io.SEEK_END)
         stream.seek(0)
         reader = bitstream.EulReader(stream, recover=True)

@@ -41,11 +41,12 @@ def play(
     Plays by the first of these that works: the Python package sounddevice, aplay, paplay, ffplay,
     afplay. Where none does, and standard output is a pipe, the WAV goes there.
     """
-    from ..audio.playback import play as play_by_any
-
     if not is_pipe(file):
         with open_stream(file):
             pass  # what is missing is said before the network loads
+
+    from ..audio.playback import play as play_by_any
+
     options = given(
         bitrate_kbps=bitrate, n_codebooks=codebooks, start_s=start, stop_s=stop,
         apply_gain=apply_gain, recover=recover,

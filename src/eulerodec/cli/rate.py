@@ -33,13 +33,13 @@ def rate(
     is. Of files with a constant number of codebooks, those are kept that fit into the bitrate. IN
     is an .eul file, a folder (searched; subfolders are kept), or - for standard input.
     """
-    from .. import bitstream
-
     if as_json and is_pipe(output):
         raise ConfigError("--json and -o - both need standard output")
     if (bitrate is None) == (codebooks is None):
         raise ConfigError("give either --bitrate or --codebooks")
     jobs = plan_jobs(inputs, output, EUL_TO_EUL)
+
+    from .. import bitstream  # here: a file that is not there is known without it
 
     def work(job: Job, progress: FileProgress) -> Result:
         what, error = EUL_TO_EUL.what, EUL_TO_EUL.error

@@ -1,0 +1,60 @@
+"""How a command starts: what it imports, seen in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.usefixtures("here")
+
+SCRIPT = """
+import sys
+from eulerodec.cli import main
+code = main(sys.argv[1:])
+print("imported", *sys.modules)
+sys.exit(code)
+"""
+
+
+def imported(argv: list[str], code: int) -> set[str]:
+    """The top-level packages that a command imports."""
+    run = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *argv], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == code, run.stderr
+    names = run.stdout[run.stdout.rindex("imported") :].split()[1:]
+    return {name.split(".")[0] for name in names}
+
+
+@pytest.mark.parametrize(
+    ("argv", "code"),
+    [
+        (["--help"], 0),
+        (["encode", "--help"], 0),
+        (["encode", "nothing.wav"], 3),
+        (["encode", "nothing.wav", "-o", "a.eul", "--title", "a"], 3),
+        (["decode", "nothing.eul"], 3),
+        (["play", "nothing.eul"], 3),
+        (["info", "nothing.eul"], 3),
+        (["rate", "nothing.eul", "-o", "a.eul", "--bitrate", "3"], 3),
+    ],
+)
+def test_help_and_a_missing_file_need_neither_torch_nor_numpy(argv, code):
+    assert not imported(argv, code) & {"torch", "numpy", "soundfile", "soxr"}
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["info", "a.eul"],
+        ["rate", "a.eul", "-o", "b.eul", "--bitrate", "3"],
+        ["cut", "a.eul", "-o", "b.eul", "--to", "1"],
+        ["concat", "a.eul", "a.eul", "-o", "b.eul"],
+    ],
+)
+def test_files_are_described_and_edited_without_torch(stream: bytes, argv):
+    Path("a.eul").write_bytes(stream)
+    assert not imported(argv, 0) & {"torch", "scipy", "matplotlib"}
