@@ -7,8 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.cli import put
 
 pytestmark = pytest.mark.usefixtures("here")
+
+# A part of torch that takes longer to import than all of the rest, and what it needs.
+COMPILER = {"torch._dynamo", "torch._inductor", "sympy"}
 
 SCRIPT = """
 import sys
@@ -20,13 +24,12 @@ sys.exit(code)
 
 
 def imported(argv: list[str], code: int) -> set[str]:
-    """The top-level packages that a command imports."""
+    """The modules that a command imports."""
     run = subprocess.run(
         [sys.executable, "-c", SCRIPT, *argv], capture_output=True, text=True, check=False
     )
     assert run.returncode == code, run.stderr
-    names = run.stdout[run.stdout.rindex("imported") :].split()[1:]
-    return {name.split(".")[0] for name in names}
+    return set(run.stdout[run.stdout.rindex("imported") :].split()[1:])
 
 
 @pytest.mark.parametrize(
@@ -58,3 +61,9 @@ def test_help_and_a_missing_file_need_neither_torch_nor_numpy(argv, code):
 def test_files_are_described_and_edited_without_torch(stream: bytes, argv):
     Path("a.eul").write_bytes(stream)
     assert not imported(argv, 0) & {"torch", "scipy", "matplotlib"}
+
+
+def test_encoding_and_decoding_do_not_import_the_compiler_of_torch(w):
+    put("a.wav")
+    assert not imported(["encode", "a.wav", *w], 0) & COMPILER
+    assert not imported(["decode", "a.eul", "-o", "b.wav", *w], 0) & COMPILER

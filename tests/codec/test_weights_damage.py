@@ -8,6 +8,7 @@ import random
 import resource
 import shutil
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 from safetensors.torch import load as load_tensors
 
+from eulerodec.codec.building import built_of
 from eulerodec.codec.weights import (
     DEFAULT_WEIGHTS,
     _check_shapes,
@@ -55,6 +57,8 @@ def peak_kib() -> int:
         ("decoder_channels", 2**20),
         ("decoder_blocks", 10**9),
         ("decoder_blocks", 1000),
+        ("pitch_channels", 2**20),
+        ("attention_window", [2**20, 1]),
         ("latent_dim", -8),
         ("hop_length", 0),
         ("hop_length", 2**20),
@@ -217,8 +221,41 @@ def test_files_that_are_too_long_are_not_read(copy):
             load_weights(copy)
 
 
-def test_the_network_is_built_without_memory_first(copy, monkeypatch):
-    """What the shapes are compared with must not be allocated: every tensor is a meta tensor."""
+def test_a_network_is_not_built_beyond_what_the_file_has(weights):
+    """It ends at the first parameter that the file lacks, which nothing has been written to."""
+    shapes = [tuple(x.shape) for x in build().state_dict().values()]
+    made = []
+
+    def layers():
+        for size in (8, 1 << 18):
+            layer = torch.nn.Linear(size, size)  # the second would take 256 GB
+            made.append(layer)
+        return torch.nn.Sequential(*made)
+
+    before = peak_kib()
+    assert built_of(layers, [(8, 8), (8,), (8, 8), (8,)]) is None
+    assert len(made) == 1 and peak_kib() - before < 50_000
+    assert built_of(build, shapes) is not None
+    assert built_of(build, shapes[1:]) is None
+    assert built_of(build, shapes[:-1]) is None
+    assert torch.nn.Linear(3, 4).weight.shape == (4, 3)  # the check is over
+
+
+def test_other_threads_build_what_they_like_meanwhile():
+    other = []
+
+    def layer():
+        thread = threading.Thread(target=lambda: other.append(torch.nn.Linear(5, 7)))
+        thread.start()
+        thread.join()
+        return torch.nn.Linear(2, 3)
+
+    assert built_of(layer, [(3, 2), (3,)]) is not None
+    assert len(other) == 1
+
+
+def test_shapes_that_do_not_fit_are_compared_without_memory(copy, monkeypatch):
+    """Every tensor that the message is made from is a meta tensor."""
     seen = []
     check = _check_shapes
 
@@ -227,9 +264,12 @@ def test_the_network_is_built_without_memory_first(copy, monkeypatch):
         check(shapes, expected, path)
 
     monkeypatch.setattr("eulerodec.codec.weights._check_shapes", spy)
-    model = load_weights(copy).model
-    assert set(seen) == {"meta"} and len(seen) == len(model.state_dict())
-    assert {tensor.device.type for tensor in model.state_dict().values()} == {"cpu"}
+    set_config(copy, pitch_channels=2**20)
+    with pytest.raises(
+        WeightsError, match=r"model\.safetensors: tensor decoder\.pitch.* has shape"
+    ):
+        load_weights(copy)
+    assert set(seen) == {"meta"}
 
 
 def test_loading_gives_what_was_saved(copy):

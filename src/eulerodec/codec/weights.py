@@ -9,8 +9,8 @@
 - ``about`` (optional): free JSON about training, data and licence, shown by ``eulerodec info``.
 
 Nothing here can run code: JSON and safetensors only, and nothing is allocated by what a file
-claims: the network is first built without memory, and the real one only once every tensor of the
-file has its shape. ``model.safetensors`` is the network, its sha256 the identity of the weights.
+claims: a network is built only as far as the file has the parameters for it (:mod:`.building`).
+``model.safetensors`` is the network, its sha256 the identity of the weights.
 ``codes.safetensors`` is what the bits of a file mean (:class:`~eulerodec.quantize.CodeBook`);
 ``.eul`` files carry its hash alone, so a decoder that was trained on still reads them.
 """
@@ -128,6 +128,8 @@ def load_weights(name_or_dir: PathLike = DEFAULT_WEIGHTS, build: Build | None = 
     """
     import torch
 
+    from .building import built_of
+
     directory = find_weights(name_or_dir)
     config_file = directory / CONFIG_FILE
     fields = _read_config(config_file)
@@ -147,13 +149,16 @@ def load_weights(name_or_dir: PathLike = DEFAULT_WEIGHTS, build: Build | None = 
             f" sha256 is {sha256}, should be {stated}"
         )
     shapes = _stored_shapes(data, tensor_file)
+    model = built_of(partial(build, fields), (shape for _, shape in shapes.values()))
     try:
-        with torch.device("meta"):  # shapes only, no memory
-            expected = build(fields).state_dict()
-        _check_shapes(shapes, expected, tensor_file)
-        model = build(fields)
+        if model is None:  # say why: of shapes only, without memory; it takes a second
+            with torch.device("meta"):
+                expected = build(fields).state_dict()
+            _check_shapes(shapes, expected, tensor_file)
+            model = build(fields)
     except ConfigError as error:
         raise WeightsError(f"{config_file}: {error}") from error
+    _check_shapes(shapes, model.state_dict(), tensor_file)
     _load_tensors(model, data, tensor_file)
     card_file = directory / CARD_FILE
     card = ""

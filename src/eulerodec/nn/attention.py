@@ -74,7 +74,8 @@ class AxialAttention(ComplexModule):
             nn.init.zeros_(self.project.weight)
         if window is not None:
             reach = sum(window)
-            self.relative_bias = nn.Parameter(torch.zeros(heads, reach + 1))
+            self.relative_bias = nn.Parameter(torch.empty(heads, reach + 1))
+            nn.init.zeros_(self.relative_bias)
             # Blocks of about the window's length: the span of keys is then twice the block.
             self.block = max(16, -(-reach // 8) * 8)
             offset = torch.arange(self.block + reach) - torch.arange(self.block)[:, None]
