@@ -303,9 +303,11 @@ def test_cut_from_12_kbps_is_as_good_as_encoded_at_less(released, sample):
     items = [released.encode(sample, 24_000, bitrate_kbps=kbps) for kbps in rates]
     items += [top.at_rate(kbps) for kbps in rates]
     scores = [si_sdr(sample[0], wav[0].numpy()) for wav in released.decode_batch(items)]
-    for kbps, own, cut in zip(rates, scores[: len(rates)], scores[len(rates) :], strict=True):
-        # one clip; the means of docs/rates.md are within 0.1 dB
-        assert cut == pytest.approx(own, abs=0.15), kbps
+    own, cut = np.array(scores[: len(rates)]), np.array(scores[len(rates) :])
+    assert cut.mean() == pytest.approx(own.mean(), abs=0.1)
+    # of one clip at one rate, searches of 1, 2, 4 and 8 paths differ by up to 0.17 dB (at 2 kbps),
+    # in no order
+    assert np.abs(cut - own).max() < 0.25, dict(zip(rates, cut - own, strict=True))
 
 
 # --- the constant coding
