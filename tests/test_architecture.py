@@ -55,7 +55,7 @@ OUTSIDE = {
     "quantize": {"numpy", "safetensors", "torch"},
     "model": {"numpy", "torch"},
     "audio": {"av", "numpy", "soundfile", "soxr"},
-    "codec": {"numpy", "safetensors", "torch"},
+    "codec": {"huggingface_hub", "numpy", "safetensors", "torch"},
     "packets": {"numpy", "torch"},
     "tokens": {"numpy", "torch"},
 }

@@ -599,7 +599,7 @@ def test_save_and_load_keep_hash_and_codes(codec, tmp_path):
     file = (tmp_path / "copy" / "model.safetensors").read_bytes()
     assert hashlib.sha256(file).hexdigest() == codec.weights_sha256
     assert copy.info == codec.info
-    assert (tmp_path / "copy" / "README.md").read_text() == "# Tiny\n"
+    assert (tmp_path / "copy" / "README.md").read_text().endswith("---\n\n# Tiny\n")
     data = codec.compress(noise(900), 24_000)
     assert copy.compress(noise(900), 24_000) == data
     assert torch.equal(copy.decompress(data)[0], codec.decompress(data)[0])

@@ -92,9 +92,10 @@ def _stream_facts(target: str) -> dict[str, Any]:
 
 def _weights_facts(target: str | None) -> dict[str, Any]:
     from ..codec import Codec
-    from ..codec.weights import DEFAULT_WEIGHTS, find_weights
+    from ..codec.hub import locate
+    from ..codec.weights import DEFAULT_WEIGHTS
 
-    directory = find_weights(target or DEFAULT_WEIGHTS)
+    directory = locate(target or DEFAULT_WEIGHTS)
     return {"directory": str(directory)} | Codec.from_pretrained(directory).info.to_dict()
 
 

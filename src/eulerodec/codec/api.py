@@ -7,6 +7,7 @@ channels, exact lengths and the ``.eul`` container. There is no state: every cal
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Unpack
@@ -22,8 +23,10 @@ from ..files import PathLike, Sink, Source, input_name, naming, open_input
 from ..quantize import DEFAULT_BEAM
 from ..settings import whole
 from .batch import decode_rows
+from .card import model_card
 from .encoded import Encoded, Seconds, lowered, open_range
 from .files import FileReport, Progress, decode_to, encode_to
+from .hub import locate, upload
 from .info import MAX_BITRATE_KBPS, MIN_BITRATE_KBPS, CodecInfo
 from .options import EncodeOptions, with_tags
 from .segments import FileDecoder
@@ -86,19 +89,29 @@ class Codec:
 
     @classmethod
     def from_pretrained(
-        cls, name_or_dir: PathLike = DEFAULT_WEIGHTS, device: str | torch.device = "cpu"
+        cls,
+        name_or_dir: PathLike = DEFAULT_WEIGHTS,
+        device: str | torch.device = "cpu",
+        *,
+        revision: str | None = None,
+        local_files_only: bool = False,
     ) -> Codec:
-        """Load bundled weights by name, or weights of a directory.
+        """Load bundled weights by name, or weights of a directory or of the Hugging Face Hub.
+
+        Those of the hub are kept in its cache, and taken from there where it cannot be reached.
 
         Args:
-            name_or_dir: a name (``eulerodec info`` lists the bundled ones) or a directory.
+            name_or_dir: a name (``eulerodec info`` lists the bundled ones), a directory, or a
+                repository ``user/name`` of the hub (``pip install 'eulerodec[hub]'``).
             device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ..., or ``"auto"``: CUDA if there is one.
+            revision: a branch, tag or commit of the repository.
+            local_files_only: take what is in the cache, and do not ask the hub.
 
         Raises:
             WeightsError: there are none, or they are damaged.
-            ConfigError: the device is not available.
+            ConfigError: the device is not available, or a revision of what is no repository.
         """
-        loaded = load_weights(name_or_dir)
+        loaded = load_weights(locate(name_or_dir, revision, local_files_only))
         codec = cls(
             loaded.model,
             name=loaded.name,
@@ -110,8 +123,9 @@ class Codec:
         return codec.to(device)
 
     def save_pretrained(self, directory: PathLike) -> None:
-        """Write config.json, model.safetensors and codes.safetensors, and the card if there is one.
+        """Write config.json, model.safetensors, codes.safetensors, and a card: README.md.
 
+        The card is the one that was loaded, or a few lines, below metadata that a hub reads.
         Weights that were loaded are stored as they were, so they keep their identity; if they were
         trained on since, ``weights_sha256`` is then that of the new ones.
         """
@@ -120,9 +134,37 @@ class Codec:
             self.model,
             name=self.name,
             about=self._about,
-            card=self._card,
+            card=model_card(self._card, self.name, self._about),
             dtypes=self._dtypes,
         )
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        revision: str | None = None,
+        private: bool | None = None,
+        message: str = "Weights of EuleroDec",
+    ) -> str:
+        """Write what :meth:`save_pretrained` writes to the Hugging Face Hub.
+
+        Args:
+            repo_id: a repository ``user/name``, made if there is none.
+            revision: a branch, made if there is none; the main one by default.
+            private: whether a repository that is made is private; the account's default if None.
+            message: of the commit.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            WeightsError: the hub cannot be reached, or does not accept them.
+            ConfigError: a name that is no ``user/name``, or the package is missing
+                (``pip install 'eulerodec[hub]'``).
+        """
+        with tempfile.TemporaryDirectory() as directory:
+            self.save_pretrained(directory)
+            return upload(directory, repo_id, revision=revision, private=private, message=message)
 
     def __repr__(self) -> str:
         return (
