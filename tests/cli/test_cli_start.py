@@ -67,3 +67,12 @@ def test_encoding_and_decoding_do_not_import_the_compiler_of_torch(w):
     put("a.wav")
     assert not imported(["encode", "a.wav", *w], 0) & COMPILER
     assert not imported(["decode", "a.eul", "-o", "b.wav", *w], 0) & COMPILER
+
+
+def test_collection_of_garbage_goes_on_after_the_start(w):
+    put("a.wav")
+    script = "import gc, sys; from eulerodec.cli import main; main(sys.argv[1:])"
+    script += "; print(gc.isenabled(), gc.get_freeze_count() > 0)"
+    command = [sys.executable, "-c", script, "encode", "a.wav", *w]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["True", "True"]
