@@ -57,7 +57,7 @@ OUTSIDE = {
     "audio": {"av", "numpy", "soundfile", "soxr"},
     "codec": {"huggingface_hub", "numpy", "safetensors", "torch"},
     "packets": {"numpy", "torch"},
-    "tokens": {"numpy", "torch"},
+    "tokens": {"numpy", "pyarrow", "torch"},
 }
 NEVER = {"pickle", "marshal", "shelve", "dill", "joblib", "torchaudio", "torchcodec", "librosa"}
 FILES = sorted(ROOT.rglob("*.py"))

@@ -23,6 +23,7 @@ from .concat import concat
 from .cut import cut
 from .decode import decode
 from .demo import demo
+from .detokenize import detokenize
 from .doctor import doctor
 from .encode import encode
 from .evaluate import evaluate
@@ -31,6 +32,7 @@ from .info import info
 from .pack import pack
 from .play import play
 from .rate import rate
+from .tokenize import tokenize
 from .train import train
 
 __all__ = ["cli", "main"]
@@ -56,7 +58,7 @@ def cli(ctx: click.Context) -> None:
 
 for _command in (
     encode, decode, play, info, demo, doctor, pack, fit, train, cut, concat, rate, evaluate,
-    codebooks,
+    codebooks, tokenize, detokenize,
 ):  # fmt: skip
     cli.add_command(_command)
 
