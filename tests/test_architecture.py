@@ -24,6 +24,7 @@ ORDER = (
     "audio",
     "metrics",
     "codec",
+    "export",
     "packets",
     "tokens",
     "train",
@@ -56,6 +57,7 @@ OUTSIDE = {
     "model": {"numpy", "torch"},
     "audio": {"av", "numpy", "soundfile", "soxr"},
     "codec": {"huggingface_hub", "numpy", "safetensors", "torch"},
+    "export": {"onnx_ir", "onnxscript", "torch"},
     "packets": {"numpy", "torch"},
     "tokens": {"numpy", "pyarrow", "torch"},
 }

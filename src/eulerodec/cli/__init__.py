@@ -27,6 +27,7 @@ from .detokenize import detokenize
 from .doctor import doctor
 from .encode import encode
 from .evaluate import evaluate
+from .export import export
 from .fit import fit
 from .info import info
 from .pack import pack
@@ -58,7 +59,7 @@ def cli(ctx: click.Context) -> None:
 
 for _command in (
     encode, decode, play, info, demo, doctor, pack, fit, train, cut, concat, rate, evaluate,
-    codebooks, tokenize, detokenize,
+    codebooks, tokenize, detokenize, export,
 ):  # fmt: skip
     cli.add_command(_command)
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..nn import STFT, History, scale_planar, to_planar
+from ..nn import STFT, Correlation, History, scale_planar
 from .bands import Bands
 
 __all__ = ["PitchMixer"]
@@ -62,6 +62,7 @@ class PitchMixer(nn.Module):
         hop = stft.hop_length
         self.left = -(-self._longest // hop)  # frames
         self.right = self.left if look_ahead else 0
+        self.correlation = Correlation((self.left + self.right) * hop + stft.n_fft)
         lags = torch.arange(self._shortest, self._longest + 1)
         self.register_buffer("_penalty", _BIAS * lags / sample_rate, persistent=False)
         n_copies = 2 if look_ahead else 1
@@ -102,7 +103,7 @@ class PitchMixer(nn.Module):
             for copy, strength in self._copies(segments, left, size):
                 frames.append(copy)
                 periodic.append(strength)
-        spectra = [to_planar(torch.fft.rfft(x * stft.window).transpose(1, 2)) for x in frames]
+        spectra = [stft.spectra(x) for x in frames]
         gains = self._gains(spectra, periodic, n_stages)
         mixed = scale_planar(spectra[0], 1.0 + gains[0])
         for spectrum, gain in zip(spectra[1:], gains[1:], strict=True):
@@ -112,9 +113,9 @@ class PitchMixer(nn.Module):
     def _copies(self, segments: Tensor, left: int, size: int) -> list[tuple[Tensor, Tensor]]:
         """Frames ``[B, T, size]`` one period earlier (and later), and how alike they are, 0..1."""
         n = segments.shape[-1]
-        spectrum = torch.fft.rfft(segments)
-        now = torch.fft.rfft(segments[..., left : left + size], n=n)
-        product = torch.fft.irfft(spectrum * now.conj(), n=n)[..., : n - size + 1]
+        spectrum = self.correlation.spectrum(segments)
+        now = self.correlation.spectrum(segments[..., left : left + size])
+        product = self.correlation.correlate(spectrum, now)[..., : n - size + 1]
         # differences of sums: a quiet stretch after a loud one needs the digits
         total = F.pad(segments.double().square().cumsum(-1), (1, 0))
         energy = (total[..., size:] - total[..., : n - size + 1]).clamp_min(0.0)
@@ -131,11 +132,9 @@ class PitchMixer(nn.Module):
             penalty = self._penalty.flip(0) if k == 0 else self._penalty
             weight = torch.softmax(_SHARPNESS * (alike[..., place] - penalty), -1)
             strength = (weight * alike[..., place]).sum(-1)
-            placed = torch.zeros_like(segments)
-            placed[..., place] = weight
             # sum over p of weight_p segment[n + p]
-            copy = torch.fft.irfft(spectrum * torch.fft.rfft(placed).conj(), n=n)[..., :size]
-            found.append((copy, strength))
+            placed = self.correlation.spectrum(F.pad(weight, (place.start, 0)))
+            found.append((self.correlation.correlate(spectrum, placed)[..., :size], strength))
         return found
 
     def _gains(

@@ -12,6 +12,7 @@ from .conv import (
     better_dilated,
     prepared,
 )
+from .correlation import Correlation
 from .history import Clock, History, StreamState, context, delay, mask_frames
 from .init import complex_glorot_, complex_kaiming_, complex_unitary_
 from .linear import ComplexLinear
@@ -32,6 +33,7 @@ __all__ = [
     "ComplexLinear",
     "ComplexModule",
     "ComplexRMSNorm",
+    "Correlation",
     "History",
     "MagnitudeGELU",
     "MagnitudeGLU",

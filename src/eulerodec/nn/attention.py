@@ -22,8 +22,8 @@ _MAX_BATCH = 32768  # fused CUDA kernels take at most 65535 sequences in a call
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
-    """SDPA on ``[N, H, L, E]``; splits a very large N."""
-    if q.shape[0] <= _MAX_BATCH:
+    """SDPA on ``[N, H, L, E]``; splits a very large N, which an exported graph need not."""
+    if torch.compiler.is_compiling() or q.shape[0] <= _MAX_BATCH:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
     parts = zip(*(t.split(_MAX_BATCH) for t in (q, k, v)), strict=True)
     return torch.cat([F.scaled_dot_product_attention(*p, attn_mask=bias) for p in parts])
@@ -120,7 +120,7 @@ class AxialAttention(ComplexModule):
         count, heads, length, size = q.shape
         length -= left + right
         q = q[:, :, left : left + length]
-        blocks = -(-length // self.block)
+        blocks = (length + self.block - 1) // self.block
         extra = blocks * self.block - length
         span = self.block + left + right
         q = F.pad(q, (0, 0, 0, extra)).unflatten(2, (blocks, self.block)).transpose(1, 2)

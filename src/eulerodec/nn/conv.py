@@ -68,8 +68,11 @@ def better_dilated(x: Tensor) -> bool:
 
     With one, torch takes oneDNN in place of a product by way of BLAS, which is up to twice as fast
     where BLAS does not use the full vector width of the processor. For small inputs it would take
-    neither (``ConvParams::use_mkldnn`` in ATen/native/Convolution.cpp).
+    neither (``ConvParams::use_mkldnn`` in ATen/native/Convolution.cpp). A graph that is exported
+    is for any size.
     """
+    if torch.compiler.is_compiling():
+        return False
     return x.device.type == "cpu" and x.numel() > _ONEDNN_VALUES
 
 

@@ -70,8 +70,17 @@ class STFT(nn.Module):
 
     def transform(self, padded: Tensor) -> Tensor:
         """Frames without padding: ``[B, (T + m - 1) * hop]`` -> planar ``[B, 2F, T]``."""
-        frames = widen(padded).unfold(-1, self.n_fft, self.hop_length) * self.window
-        return to_planar(torch.fft.rfft(frames).transpose(1, 2))
+        return self.spectra(widen(padded).unfold(-1, self.n_fft, self.hop_length))
+
+    def spectra(self, frames: Tensor) -> Tensor:
+        """Windowed spectra of frames: ``[B, T, n_fft]`` -> planar ``[B, 2F, T]``."""
+        return to_planar(torch.fft.rfft(frames * self.window).transpose(1, 2))
+
+    def frames(self, spec: Tensor) -> Tensor:
+        """Windowed frames of spectra: planar ``[B, 2F, T]`` -> ``[B, T, n_fft]``."""
+        re, im = widen(spec).chunk(2, 1)
+        z = torch.complex(re, im * self.imag_mask).transpose(1, 2)
+        return torch.fft.irfft(z, n=self.n_fft) * self.window
 
     def synthesis(self, spec: Tensor, n_samples: int) -> Tensor:
         """Planar ``[B, 2F, T]`` (or complex ``[B, F, T]``) -> ``[B, n_samples]``, exact inverse.
@@ -94,14 +103,12 @@ class STFT(nn.Module):
 
         The first and last n_fft - hop samples are partial sums (a stream adds them up).
         """
-        re, im = (to_planar(spec) if spec.is_complex() else widen(spec)).chunk(2, 1)
-        z = torch.complex(re, im * self.imag_mask).transpose(1, 2)
-        frames = torch.fft.irfft(z, n=self.n_fft) * self.window
-        parts = frames.unflatten(-1, (self.overlap, self.hop_length))  # B T m hop
-        count = parts.shape[1]
-        out = parts.new_zeros(parts.shape[0], count + self.overlap - 1, self.hop_length)
-        for k in range(self.overlap):
-            out[:, k : k + count] += parts[:, :, k]
+        frames = self.frames(to_planar(spec) if spec.is_complex() else spec)
+        parts = frames.unflatten(-1, (self.overlap, self.hop_length)).unbind(2)  # each B T hop
+        late = self.overlap - 1
+        out = F.pad(parts[0], (0, 0, 0, late))
+        for k, part in enumerate(parts[1:], 1):
+            out = out + F.pad(part, (0, 0, k, late - k))
         return out.flatten(1)
 
     def reanalysis(self, spec: Tensor, past: History | None = None) -> Tensor:
