@@ -14,7 +14,7 @@ from eulerodec.bitstream.code_tables import TOTAL
 from eulerodec.quantize import packet_coder
 from eulerodec.quantize.code_book import CodeBook
 from eulerodec.quantize.packet_coder import PacketCoder
-from eulerodec.quantize.search import beam_search
+from eulerodec.quantize.search import beam_search, search_tables
 
 TABLES = random_tables()
 
@@ -149,3 +149,26 @@ def test_a_cut_payload_is_the_payload_of_fewer_bytes():
     np.testing.assert_array_equal(low.levels, codes.levels)
     base = slice(TABLES.n_base)
     np.testing.assert_array_equal(low.energies[:, base], codes.energies[:, base])
+
+
+def test_only_an_encoder_makes_the_tables_of_the_search(monkeypatch):
+    """They are twice as large as the codebooks themselves."""
+    z, bands = noise()
+    payload = CODER.encode(z, bands, 60)
+    constant = CODER.encode_constant(z, bands, 4)
+    made = []
+
+    def spy(codebooks):
+        made.append(codebooks.dtype)
+        return search_tables(codebooks)
+
+    monkeypatch.setattr(packet_coder, "search_tables", spy)
+    coder = make_coder()
+    assert coder.codebooks.dtype == torch.float16
+    coder.decode(payload, 1, 12)
+    coder.decode_constant(constant)
+    assert made == []
+    assert coder.encode(z, bands, 60) == coder.encode(z, bands, 60) == payload
+    assert made == [torch.float16]
+    assert coder.to(torch.device("cpu")).encode(z, bands, 60) == payload
+    assert len(made) == 2  # anew, on the new device

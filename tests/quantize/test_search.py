@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from eulerodec.quantize import beam_search, nearest
+from eulerodec.quantize import beam_search, nearest, search_tables
 from eulerodec.quantize.search import look_up
 
 
@@ -165,3 +165,17 @@ def test_absent_codes_add_nothing():
     ]
     torch.testing.assert_close(look_up(codes, books), torch.stack(expected))
     assert (look_up(torch.full((3, 5), -1), books) == 0).all()
+
+
+@pytest.mark.parametrize("beam", [1, 4])
+def test_codebooks_stored_in_half_give_what_their_numbers_give(beam):
+    x, books, depth = ragged()
+    half = books.half()
+    assert torch.equal(half.float().half(), half)
+    transposed, norms = search_tables(half)
+    assert transposed.dtype == norms.dtype == torch.float32
+    assert torch.equal(transposed, half.float().transpose(1, 2))
+    torch.testing.assert_close(norms.double(), half.double().square().sum(-1))
+    codes = beam_search(x, half, beam, depth=depth)
+    assert torch.equal(codes, beam_search(x, half.float(), beam, depth=depth))
+    assert torch.equal(look_up(codes, half), look_up(codes, half.float()))

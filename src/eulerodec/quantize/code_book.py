@@ -28,7 +28,7 @@ class CodeBook:
 
     Attributes:
         tables: integers that order and code the symbols.
-        codebooks: of latents of unit power, float32 ``[K, S, D]``, exact in float16.
+        codebooks: of latents of unit power, float16 ``[K, S, D]``; others are rounded to it.
         energy_weight: what an error of energies counts in each band, float32 ``[N]``; only the
             encoder uses it.
 
@@ -41,12 +41,15 @@ class CodeBook:
     energy_weight: NDArray[np.float32]
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "codebooks", self.codebooks.half())
         shape, tables = tuple(self.codebooks.shape), self.tables
         if len(shape) != 3 or shape[:2] != (tables.n_latents, 1 << tables.codebook_bits):
             raise WeightsError(f"codes: codebooks of shape {list(shape)} do not fit the tables")
         if self.energy_weight.shape != (tables.n_bands,):
             raise WeightsError(f"codes: energy_weight must have {tables.n_bands} numbers")
-        if not bool(self.codebooks.isfinite().all()) or not np.isfinite(self.energy_weight).all():
+        # stage by stage: what is made on the way is small
+        finite = all(bool(book.isfinite().all()) for book in self.codebooks)
+        if not finite or not np.isfinite(self.energy_weight).all():
             raise WeightsError("codes: NaN or infinite numbers")
 
     def __deepcopy__(self, memo: object) -> CodeBook:
@@ -67,7 +70,8 @@ class CodeBook:
     def sha256(self) -> str:
         """64 hex digits: of all numbers, little-endian, the tables' first."""
         digest = hashlib.sha256(self.tables.digest())
-        digest.update(self.codebooks.half().numpy().astype("<f2").tobytes())
+        for book in self.codebooks:
+            digest.update(book.numpy().astype("<f2").tobytes())
         return digest.hexdigest()
 
     @property
@@ -80,7 +84,7 @@ class CodeBook:
         from safetensors.numpy import save
 
         arrays = dict(self.tables.arrays())
-        arrays["codebooks"] = self.codebooks.half().numpy()
+        arrays["codebooks"] = self.codebooks.numpy()
         arrays["energy_weight"] = self.energy_weight.astype(np.float32)
         return save(arrays)
 
@@ -104,4 +108,4 @@ class CodeBook:
         if books.dtype != np.float16 or weight.dtype != np.float32:
             raise WeightsError("codes: codebooks must be float16, energy_weight float32")
         tables = CodeTables.from_arrays(arrays)
-        return cls(tables, torch.from_numpy(books.astype(np.float32)), weight)
+        return cls(tables, torch.from_numpy(books.copy()), weight)

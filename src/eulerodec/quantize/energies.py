@@ -8,11 +8,13 @@ what follows from the energies: loudness, delays and classes of frames.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..bitstream.code_tables import ABSENT, LEVEL_STEP, LEVEL_ZERO, QUIET, CodeTables
 from ..bitstream.payload import Layout, PacketCodes
@@ -65,10 +67,17 @@ class BlockEnergies:
         self.tables = tables
         weight = np.ones(tables.n_bands, np.float32) if weight is None else weight
         self._weight = np.tile(weight, tables.block_frames).astype(np.float32)
-        self._books = [book * self._weight for book in tables.energy_books.astype(np.float32)]
-        self._norms = [np.square(book).sum(1) for book in self._books]
+
+    @functools.cached_property
+    def _search(self) -> list[tuple[Floats, Floats, Tensor]]:
+        """Of each stage, what only an encoder needs: weighted vectors ``[S, V]``, their squared
+        lengths ``[S]`` and -2 times the vectors ``[V, S]``."""
+        books = [book * self._weight for book in self.tables.energy_books.astype(np.float32)]
         # torch multiplies with the threads it was told to take, numpy with all there are
-        self._products = [torch.from_numpy(-2.0 * book).t().contiguous() for book in self._books]
+        return [
+            (book, np.square(book).sum(1), torch.from_numpy(-2.0 * book).t().contiguous())
+            for book in books
+        ]
 
     def levels(self, bands: Floats) -> Ints:
         """Level of each channel ``[C]`` from log10 energies ``[C, T, N]``: its loudest frame's."""
@@ -153,9 +162,10 @@ class BlockEnergies:
         rest = (x * self._weight).astype(np.float32)
         codes = np.empty((len(x), len(stages)), np.int64)
         for k, stage in enumerate(stages):
-            product = torch.from_numpy(rest) @ self._products[stage]
-            codes[:, k] = (product.numpy() + self._norms[stage]).argmin(1)
-            rest = rest - self._books[stage][codes[:, k]]
+            book, norms, factors = self._search[stage]
+            product = torch.from_numpy(rest) @ factors
+            codes[:, k] = (product.numpy() + norms).argmin(1)
+            rest = rest - book[codes[:, k]]
         return codes
 
 

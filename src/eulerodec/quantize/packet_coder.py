@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,8 +46,6 @@ class PacketCoder:
         self.tables, self.codebooks = book.tables, book.codebooks
         self.payload = PayloadCoder(book.tables)
         self._energies = BlockEnergies(book.tables, book.energy_weight)
-        self._allocation = Allocation(book.tables)
-        self._search_tables: SearchTables | None = None  # only an encoder needs them
 
     def __deepcopy__(self, memo: object) -> PacketCoder:
         """This one: nothing in it is trained, and it is large."""
@@ -55,8 +54,18 @@ class PacketCoder:
     def to(self, device: torch.device) -> PacketCoder:
         """Moves the codebooks; returns this coder."""
         self.codebooks = self.codebooks.to(device)
-        self._search_tables = None
+        vars(self).pop("_search_tables", None)
         return self
+
+    # Only an encoder needs these, so they are made when one does.
+
+    @functools.cached_property
+    def _allocation(self) -> Allocation:
+        return Allocation(self.tables)
+
+    @functools.cached_property
+    def _search_tables(self) -> SearchTables:
+        return search_tables(self.codebooks)
 
     def encode(self, z: Tensor, bands: Tensor, n_bytes: int, beam: int = DEFAULT_BEAM) -> bytes:
         """A payload of at most ``n_bytes``.
@@ -101,8 +110,6 @@ class PacketCoder:
         self, codes: PacketCodes, unit: Tensor, rest: np.ndarray, depths: Depths, beam: int
     ) -> None:
         depth = torch.from_numpy(depths.latents).to(unit.device).flatten()
-        if self._search_tables is None:
-            self._search_tables = search_tables(self.codebooks)
         found = beam_search(unit.flatten(0, 1), self.codebooks, beam, self._search_tables, depth)
         found = found.view(*unit.shape[:2], -1).transpose(1, 2)
         codes.latents[:] = found.cpu().numpy()

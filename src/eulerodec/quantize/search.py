@@ -23,7 +23,7 @@ __all__ = [
     "search_tables",
 ]
 
-#: Code vectors, transposed ``[K, D, size]``, and their squared lengths ``[K, size]``.
+#: Code vectors, float32 and transposed ``[K, D, size]``, and their squared lengths ``[K, size]``.
 SearchTables = tuple[Tensor, Tensor]
 
 # A few paths gain most of what many would, and most of that in the first stages: four, then two,
@@ -48,8 +48,13 @@ def nearest(x: Tensor, codebook: Tensor) -> Tensor:
 
 
 def search_tables(codebooks: Tensor) -> SearchTables:
-    """What :func:`beam_search` needs of codebooks ``[K, size, D]``."""
-    return codebooks.transpose(1, 2).contiguous(), codebooks.square().sum(-1)
+    """What :func:`beam_search` needs of codebooks ``[K, size, D]``, whatever they are stored in."""
+    transposed = codebooks.new_empty(*codebooks.mT.shape, dtype=torch.float32)
+    transposed.copy_(codebooks.mT)
+    norms = codebooks.new_empty(codebooks.shape[:2], dtype=torch.float32)
+    for book, row in zip(codebooks, norms, strict=True):
+        row.copy_(book.float().square().sum(-1))
+    return transposed, norms
 
 
 @torch.no_grad()
@@ -69,7 +74,7 @@ def beam_search(
 
     Args:
         x: ``[N, D]`` float32.
-        codebooks: ``[K, size, D]``.
+        codebooks: ``[K, size, D]``, float32 or float16.
         beam: paths kept per vector in the first stages.
         tables: :func:`search_tables` of these codebooks or more stages, computed if absent.
         depth: stages that each vector takes, int ``[N]``, 0 to K; all by default.
@@ -105,7 +110,7 @@ def beam_search(
             parent = first * width + pick // child.shape[-1]
             index = child.view(n, -1).gather(1, pick)
             residual = residual.index_select(0, parent.flatten())
-        residual = residual - codebook.index_select(0, index.flatten())
+        residual = residual - codebook.index_select(0, index.flatten()).to(residual)
         steps.append((parent, index))
         if going_on < n:  # the others are done
             width = index.shape[1]
@@ -116,12 +121,12 @@ def beam_search(
 
 
 def look_up(codes: Tensor, codebooks: Tensor) -> Tensor:
-    """Sums of code vectors ``[N, D]`` of codes ``[N, K]``; -1 adds nothing."""
-    out = codebooks.new_zeros(len(codes), codebooks.shape[-1])
+    """Sums of code vectors, float32 ``[N, D]``, of codes ``[N, K]``; -1 adds nothing."""
+    out = codebooks.new_zeros(len(codes), codebooks.shape[-1], dtype=torch.float32)
     for book, index in zip(codebooks, codes.unbind(1), strict=True):
         rows = (index >= 0).nonzero()[:, 0]
         if len(rows):
-            out.index_add_(0, rows, book[index[rows]])
+            out.index_add_(0, rows, book[index[rows]].to(out))
     return out
 
 
