@@ -26,6 +26,7 @@ ORDER = (
     "codec",
     "export",
     "packets",
+    "hf",
     "tokens",
     "train",
     "evaluate",
@@ -59,6 +60,7 @@ OUTSIDE = {
     "codec": {"huggingface_hub", "numpy", "safetensors", "torch"},
     "export": {"onnx_ir", "onnxscript", "torch"},
     "packets": {"numpy", "torch"},
+    "hf": {"torch", "transformers"},
     "tokens": {"numpy", "pyarrow", "torch"},
 }
 NEVER = {"pickle", "marshal", "shelve", "dill", "joblib", "torchaudio", "torchcodec", "librosa"}

@@ -120,7 +120,9 @@ def tree(hub, body, repo, revision):
 def resolve(hub, body, repo, revision, file):
     if wrong := missing(hub, repo, revision):
         return wrong
-    data = hub.repos[repo][revision][file]
+    data = hub.repos[repo][revision].get(file)
+    if data is None:
+        return 404, {"error": "Entry not found"}, {"X-Error-Code": "EntryNotFound"}
     head = {"ETag": f'"{sha1(data)}"', "X-Repo-Commit": hub.head(repo, revision)}
     return 200, data, head
 

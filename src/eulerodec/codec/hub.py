@@ -15,7 +15,8 @@ from .weights import CARD_FILE, CODES_FILE, CONFIG_FILE, TENSOR_FILE, find_weigh
 
 __all__ = ["locate", "upload"]
 
-_FILES = [CONFIG_FILE, TENSOR_FILE, CODES_FILE, CARD_FILE]  # all that is ever downloaded
+_FEATURES_FILE = "preprocessor_config.json"  # of eulerodec.hf
+_FILES = [CONFIG_FILE, TENSOR_FILE, CODES_FILE, CARD_FILE, _FEATURES_FILE]  # no others come or go
 _REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 _INSTALL = "pip install 'eulerodec[hub]'"
 

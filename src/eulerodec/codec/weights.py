@@ -6,6 +6,7 @@
 - ``name``: the name of the weights;
 - ``weights_sha256`` (optional): checked against the file when present;
 - ``codes`` (optional): a name of bundled weights, whose ``codes.safetensors`` is meant;
+- ``model_type`` (optional): ``eulerodec``, by which ``transformers`` knows it;
 - ``about`` (optional): free JSON about training, data and licence, shown by ``eulerodec info``.
 
 Nothing here can run code: JSON and safetensors only, and nothing is allocated by what a file
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_WEIGHTS",
+    "MODEL_TYPE",
     "WEIGHTS_FORMAT",
     "Pretrained",
     "build_network",
@@ -50,6 +52,7 @@ __all__ = [
 
 DEFAULT_WEIGHTS = "eulerodec-24khz"
 WEIGHTS_FORMAT = 2
+MODEL_TYPE = "eulerodec"
 CONFIG_FILE = "config.json"
 TENSOR_FILE = "model.safetensors"
 CODES_FILE = "codes.safetensors"
@@ -272,7 +275,8 @@ def save_weights(
     directory.mkdir(parents=True, exist_ok=True)
     data = _to_bytes(model, half, dtypes or {})
     sha256 = hashlib.sha256(data).hexdigest()
-    head: dict[str, Any] = {"format": WEIGHTS_FORMAT, "name": name, "weights_sha256": sha256}
+    head: dict[str, Any] = {"format": WEIGHTS_FORMAT, "model_type": MODEL_TYPE}
+    head |= {"name": name, "weights_sha256": sha256}
     fields = head | model.config.to_dict() | ({"about": about} if about else {})
     write_bytes(directory / TENSOR_FILE, data)
     if (book := getattr(model, "book", None)) is not None:
@@ -327,6 +331,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise WeightsError(f"{path}: not valid JSON: nested too deeply") from error
     if not isinstance(fields, dict):
         raise WeightsError(f"{path}: a JSON object is needed")
+    fields.pop("model_type", None)  # of other libraries
     version = fields.pop("format", None)
     if version != WEIGHTS_FORMAT:
         raise WeightsError(
