@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 from helpers.cli import flip, speech
+from helpers.models import agree
 
 from eulerodec import Codec, Encoded
 from eulerodec.codec.streaming import StreamDecoder
 from eulerodec.errors import AudioError, BitstreamError, ConfigError
+from eulerodec.quantize import PacketCoder
 
 LENGTHS = (0, 1, 263, 264, 265, 5000, 12_000, 16_896, 16_897, 40_000)
 
@@ -40,6 +42,34 @@ def test_equal_to_one_by_one(codec: Codec, rate, options):
     at_8k = codec.decode_batch(batch, 8_000)
     for item, sound in zip(batch, at_8k, strict=True):
         torch.testing.assert_close(sound, codec.decode(item, 8_000), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("most", [1 << 15, 400, 1])
+def test_searched_together(codec: Codec, monkeypatch, most):
+    """As on an accelerator, in groups of any size."""
+    monkeypatch.setattr("eulerodec.codec.together.FRAMES_TOGETHER", most)
+    monkeypatch.setattr(Codec, "device", property(lambda _: torch.device("cuda")))
+    sizes = []
+    search = PacketCoder.encode_constant
+
+    def watched(self, z, *rest):
+        sizes.append(z.shape[0] * z.shape[2])
+        return search(self, z, *rest)
+
+    wavs = [*recordings(16_000), speech(16_000 * 6, 16_000)]
+    one_by_one = [codec.encode(wav, 16_000, n_codebooks=8) for wav in wavs]
+    monkeypatch.setattr(PacketCoder, "encode_constant", watched)
+    batch = codec.encode_batch(wavs, 16_000, n_codebooks=8)
+    n_packets = sum(len(item.packets) for item in batch)
+    assert len(sizes) == {1 << 15: 1, 400: len(sizes), 1: n_packets}[most]
+    for got, want in zip(batch, one_by_one, strict=True):
+        assert got.info == want.info and torch.equal(got.levels, want.levels)
+        assert agree(got.codes, want.codes)
+    packets = [(p.index, p.start_frame, p.n_frames) for x in batch for p in x.packets]
+    assert packets == [(p.index, p.start_frame, p.n_frames) for x in one_by_one for p in x.packets]
+    with pytest.raises(AudioError, match="recording 1: "):
+        codec.encode_batch([wavs[0], np.zeros(9, np.int16)], 16_000, n_codebooks=8)
+    assert codec.encode_batch([], 16_000, n_codebooks=8) == []
 
 
 def test_what_follows_an_end_in_the_batch_does_not_matter(codec: Codec):
