@@ -63,6 +63,11 @@ def test_files_are_described_and_edited_without_torch(stream: bytes, argv):
     assert not imported(argv, 0) & {"torch", "scipy", "matplotlib"}
 
 
+def test_a_wrong_number_of_threads_is_known_without_torch():
+    Path("a.eul").touch()
+    assert "torch" not in imported(["decode", "a.eul", "-o", "b.wav", "--threads", "0"], 2)
+
+
 def test_encoding_and_decoding_do_not_import_the_compiler_of_torch(w):
     put("a.wav")
     assert not imported(["encode", "a.wav", *w], 0) & COMPILER

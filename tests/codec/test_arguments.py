@@ -13,6 +13,8 @@ from helpers.cli import speech
 from helpers.models import TINY, build
 
 from eulerodec import Codec
+from eulerodec.codec.selftest import examine
+from eulerodec.codec.threads import set_threads
 from eulerodec.codec.weights import DEFAULT_WEIGHTS, find_weights, save_weights
 from eulerodec.errors import AudioError, ConfigError
 from eulerodec.settings import whole
@@ -31,6 +33,23 @@ def test_anything_else_is_refused(value):
     with pytest.raises(ConfigError, match=r"^beam must be a whole number from 1 to 64, not ") as e:
         whole("beam", value, 1, 64)
     assert repr(value) in str(e.value)
+
+
+@pytest.mark.usefixtures("same_threads")
+def test_threads_are_shared_and_at_least_one():
+    torch.set_num_threads(2)
+    assert set_threads(None) == torch.get_num_threads() == 2
+    assert set_threads(5) == torch.get_num_threads() == 5
+    assert set_threads(5, share=2) == torch.get_num_threads() == 2
+    assert set_threads(None, share=2) == torch.get_num_threads() == 1
+    assert set_threads(3, share=4) == torch.get_num_threads() == 1
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1025, 2.0, "2", True])
+def test_a_number_of_threads_that_is_none(threads, weights):
+    for call in (lambda: set_threads(threads), lambda: examine(weights, threads=threads)):
+        with pytest.raises(ConfigError, match=r"^threads must be a whole number from 1 to 1024"):
+            call()
 
 
 @pytest.mark.parametrize("beam", [0, -1, 65, 600, "3", 2.5, True])

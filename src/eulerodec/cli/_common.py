@@ -37,6 +37,7 @@ __all__ = [
     "open_stream",
     "print_json",
     "show_as_lines",
+    "threads_option",
     "warnings_as_lines",
     "weights_options",
 ]
@@ -55,6 +56,7 @@ _OPTIONS = {
     "n_codebooks": "--codebooks",
     "frames_per_packet": "--packet",
     "block_frames": "--block-frames",
+    "threads": "--threads",
 }
 _ARGUMENT = re.compile(rf"(?<!\S)({'|'.join(_OPTIONS)})(?=[ :])")
 
@@ -170,11 +172,18 @@ def _positive(ctx: click.Context, param: click.Parameter, kbps: float | None) ->
     return kbps
 
 
+def threads_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--threads`` of the commands that compute."""
+    return click.option(
+        "--threads", type=int, metavar="N", help="CPU threads, up to 1024; all by default."
+    )(command)
+
+
 def weights_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of every command that runs the network."""
     for option in (
         click.option("--device", default="cpu", show_default=True, help="cpu, cuda, or auto."),
-        click.option("--threads", type=click.IntRange(1), help="CPU threads; all by default."),
+        threads_option,
         click.option(
             "--weights", metavar="DIR", help="Directory or name of weights; bundled by default."
         ),
@@ -190,16 +199,14 @@ def given(**options: Any) -> dict[str, Any]:
 
 def load_codec(weights: str | None, threads: int | None, device: str, share: int = 1) -> Codec:
     """The codec that :func:`weights_options` ask for; ``share``: processes that share the CPU."""
+    from ..codec.threads import set_threads
+    from ..codec.weights import DEFAULT_WEIGHTS
+
     with _no_garbage():
-        import torch
+        set_threads(threads, share)
 
         from ..codec import Codec
-        from ..codec.weights import DEFAULT_WEIGHTS
 
-    if threads is None and share > 1:
-        threads = torch.get_num_threads()
-    if threads is not None:
-        torch.set_num_threads(max(threads // share, 1))
     return Codec.from_pretrained(weights or DEFAULT_WEIGHTS, device)
 
 

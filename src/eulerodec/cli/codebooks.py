@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from ._common import threads_option
+
 
 @click.command()
 @click.argument("weights", metavar="WEIGHTS")
@@ -17,7 +19,7 @@ import click
     "--limit-per-set", type=click.IntRange(1), metavar="N", help="At most N clips per set."
 )
 @click.option("--bitrate", type=float, metavar="KBPS", help="Of the codes; 6 by default.")
-@click.option("--threads", type=click.IntRange(1), help="CPU threads; all by default.")
+@threads_option
 def codebooks(
     weights: str,
     data: str,
@@ -30,13 +32,11 @@ def codebooks(
 
     Writes codebooks.csv and codebooks.png. 'coded' are the bits per code that files take.
     """
+    from ..codec.threads import set_threads
     from ..evaluate.codebooks import run
     from ._progress import show_progress
 
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
+    set_threads(threads)
     with show_progress(1, "encode") as view:
         step = view.file("encode")
         stats, files = run(

@@ -35,6 +35,7 @@ from ..samples import SAMPLE
 from .api import Codec
 from .encoded import Encoded
 from .streaming import BLOCK_FRAMES, FILE_BLOCK_FRAMES, StreamEncoder
+from .threads import set_threads
 from .weights import DEFAULT_WEIGHTS, find_weights
 
 __all__ = [
@@ -89,8 +90,7 @@ def examine(
     before = torch.get_num_threads()
     directory = find_weights(weights)
     try:
-        if threads is not None:
-            torch.set_num_threads(threads)
+        used = set_threads(threads)
         codec = Codec.from_pretrained(directory, device)
         checks = _checks(codec, directory)
     finally:
@@ -98,7 +98,7 @@ def examine(
     return {
         "ok": all(check.status != FAILED for check in checks),
         "versions": _versions(),
-        "machine": _machine(device, threads or before),
+        "machine": _machine(device, used),
         "weights": {
             "directory": str(directory),
             "name": codec.name,
