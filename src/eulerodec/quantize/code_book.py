@@ -6,7 +6,6 @@ Nothing here depends on the decoder network, which may be trained on: files stay
 from __future__ import annotations
 
 import functools
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +15,9 @@ from torch import Tensor
 
 from ..bitstream.code_tables import CodeTables
 from ..errors import WeightsError
+from .code_file import codes_sha256, read_codes
 
 __all__ = ["CodeBook"]
-
-_OWN = ("codebooks", "energy_weight")
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,11 +66,8 @@ class CodeBook:
 
     @functools.cached_property
     def sha256(self) -> str:
-        """64 hex digits: of all numbers, little-endian, the tables' first."""
-        digest = hashlib.sha256(self.tables.digest())
-        for book in self.codebooks:
-            digest.update(book.numpy().astype("<f2").tobytes())
-        return digest.hexdigest()
+        """64 hex digits, of all numbers."""
+        return codes_sha256(self.tables, self.codebooks.numpy())
 
     @property
     def hash(self) -> bytes:
@@ -95,17 +90,5 @@ class CodeBook:
         Raises:
             WeightsError: damaged, or no such codes.
         """
-        from safetensors import SafetensorError
-        from safetensors.numpy import load
-
-        try:
-            arrays = load(data)
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise WeightsError(f"codes are damaged: {error}") from error
-        if missing := [name for name in _OWN if name not in arrays]:
-            raise WeightsError(f"codes: {missing[0]} is missing")
-        books, weight = (arrays.pop(name) for name in _OWN)
-        if books.dtype != np.float16 or weight.dtype != np.float32:
-            raise WeightsError("codes: codebooks must be float16, energy_weight float32")
-        tables = CodeTables.from_arrays(arrays)
+        tables, books, weight = read_codes(data)
         return cls(tables, torch.from_numpy(books.copy()), weight)

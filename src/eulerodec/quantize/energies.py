@@ -9,17 +9,16 @@ what follows from the energies: loudness, delays and classes of frames.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ..bitstream.code_tables import ABSENT, LEVEL_STEP, LEVEL_ZERO, QUIET, CodeTables
 from ..bitstream.payload import Layout, PacketCodes
 
-__all__ = ["BlockEnergies", "Energies", "latent_gain"]
+__all__ = ["BlockEnergies", "Energies", "Multiply", "latent_gain"]
 
 FLOOR = -70 * 16  # of what is coded, against the loudest frame; below it energies level off
 SILENT = -80 * 16 + 8  # a channel whose loudest frame is softer holds nothing: energies end there
@@ -27,6 +26,7 @@ EXPONENT = 0.75  # compression of the latents
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
+Multiply = Callable[[Floats, Floats], Floats]  # of matrices
 
 
 @dataclass
@@ -61,22 +61,24 @@ class BlockEnergies:
     Args:
         tables: of the model.
         weight: what an error counts in each band ``[N]``; all alike by default.
+        multiply: the product of matrices.
     """
 
-    def __init__(self, tables: CodeTables, weight: Floats | None = None) -> None:
+    def __init__(
+        self, tables: CodeTables, weight: Floats | None = None, multiply: Multiply = np.matmul
+    ) -> None:
         self.tables = tables
+        self._multiply = multiply
         weight = np.ones(tables.n_bands, np.float32) if weight is None else weight
         self._weight = np.tile(weight, tables.block_frames).astype(np.float32)
 
     @functools.cached_property
-    def _search(self) -> list[tuple[Floats, Floats, Tensor]]:
+    def _search(self) -> list[tuple[Floats, Floats, Floats]]:
         """Of each stage, what only an encoder needs: weighted vectors ``[S, V]``, their squared
         lengths ``[S]`` and -2 times the vectors ``[V, S]``."""
         books = [book * self._weight for book in self.tables.energy_books.astype(np.float32)]
-        # torch multiplies with the threads it was told to take, numpy with all there are
         return [
-            (book, np.square(book).sum(1), torch.from_numpy(-2.0 * book).t().contiguous())
-            for book in books
+            (book, np.square(book).sum(1), np.ascontiguousarray((-2.0 * book).T)) for book in books
         ]
 
     def levels(self, bands: Floats) -> Ints:
@@ -163,8 +165,7 @@ class BlockEnergies:
         codes = np.empty((len(x), len(stages)), np.int64)
         for k, stage in enumerate(stages):
             book, norms, factors = self._search[stage]
-            product = torch.from_numpy(rest) @ factors
-            codes[:, k] = (product.numpy() + norms).argmin(1)
+            codes[:, k] = (self._multiply(rest, factors) + norms).argmin(1)
             rest = rest - book[codes[:, k]]
         return codes
 

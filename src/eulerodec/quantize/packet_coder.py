@@ -1,4 +1,4 @@
-"""Latents and band energies of a packet to its payload, and back."""
+"""Latents and band energies of a packet to its payload, and back, on tensors."""
 
 from __future__ import annotations
 
@@ -7,19 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..bitstream import ConstantCodes
-from ..bitstream.code_tables import ABSENT
-from ..bitstream.payload import CodesEndError, Layout, PacketCodes, PayloadCoder
-from .allocation import SPARE, Allocation, Depths
+from ..bitstream.payload import PacketCodes
 from .code_book import CodeBook
-from .energies import BlockEnergies
-from .search import DEFAULT_BEAM, SearchTables, beam_search, look_up, search_tables
+from .coding import DEFAULT_BEAM, Coding, Floats, Ints, Known
+from .search import SearchTables, beam_search, look_up, search_tables
 
 __all__ = ["Coded", "PacketCoder"]
-
-_ENERGY_ROWS = (0, 6)  # of the constant coding's codes; the others are latents
 
 
 @dataclass
@@ -40,158 +37,107 @@ class Coded:
 
 
 class PacketCoder:
-    """Codes packets with one model's code book, as planes or with a constant number of codes."""
+    """Codes packets with one model's code book, as planes or with a constant number of codes.
+
+    :class:`~eulerodec.quantize.coding.Coding` on tensors, whose codebooks may be on any device.
+    """
 
     def __init__(self, book: CodeBook) -> None:
-        self.tables, self.codebooks = book.tables, book.codebooks
-        self.payload = PayloadCoder(book.tables)
-        self._energies = BlockEnergies(book.tables, book.energy_weight)
+        self._coding = _TorchCoding(book)
+        self.tables, self.payload = book.tables, self._coding.payload
 
     def __deepcopy__(self, memo: object) -> PacketCoder:
         """This one: nothing in it is trained, and it is large."""
         return self
 
+    @property
+    def codebooks(self) -> Tensor:
+        """Of latents ``[K, S, D]``, on the device of the search."""
+        return self._coding.codebooks
+
+    @property
+    def max_codebooks(self) -> int:
+        """Most rows of the constant coding."""
+        return self._coding.max_codebooks
+
+    def constant_rows(self, n_codebooks: int) -> tuple[list[int], list[int]]:
+        """Of the constant coding with K codebooks: its rows of energies, and those of latents."""
+        return self._coding.constant_rows(n_codebooks)
+
     def to(self, device: torch.device) -> PacketCoder:
         """Moves the codebooks; returns this coder."""
-        self.codebooks = self.codebooks.to(device)
-        vars(self).pop("_search_tables", None)
+        self._coding.to(device)
         return self
 
-    # Only an encoder needs these, so they are made when one does.
-
-    @functools.cached_property
-    def _allocation(self) -> Allocation:
-        return Allocation(self.tables)
-
-    @functools.cached_property
-    def _search_tables(self) -> SearchTables:
-        return search_tables(self.codebooks)
-
     def encode(self, z: Tensor, bands: Tensor, n_bytes: int, beam: int = DEFAULT_BEAM) -> bytes:
-        """A payload of at most ``n_bytes``.
-
-        Args:
-            z: latents ``[C, D, T]``.
-            bands: log10 energies ``[C, N, T]``.
-            n_bytes: most bytes.
-            beam: paths of the search.
-        """
+        """A payload of at most ``n_bytes``; arguments as for :meth:`search`."""
         return self.search(z, bands, n_bytes, beam)[1]
 
     def search(
         self, z: Tensor, bands: Tensor, n_bytes: int, beam: int = DEFAULT_BEAM
     ) -> tuple[PacketCodes, bytes]:
-        """The codes that ``n_bytes`` hold, with a few more, and the payload; see :meth:`encode`."""
-        codes, rest, layout, unit = self._start(z, bands)
-        spare = SPARE
-        while True:
-            depths = self._allocation.depths(layout, rest.shape[1], n_bytes, spare)
-            self._fill(codes, unit, rest, depths, beam)
-            try:
-                return codes, self.payload.encode(codes, n_bytes, layout)
-            except CodesEndError:
-                # rare: these codes took fewer bits than codes do in the mean
-                if depths.complete:
-                    raise
-                spare *= 1.1
-
-    def _start(self, z: Tensor, bands: Tensor) -> tuple[PacketCodes, np.ndarray, Layout, Tensor]:
-        """Codes with their base energies, what these leave, what follows from them, and the
-        latents at unit power ``[C, T, D]``."""
-        n_channels, _, n_frames = z.shape
-        codes = PacketCodes.empty(self.tables, n_channels, n_frames)
-        rest = self._energies.search(bands.transpose(1, 2).cpu().numpy(), codes)
-        layout = self.payload.layout(codes)
-        gain = self._energies.gain(codes, layout)
-        unit = z.transpose(1, 2) / torch.from_numpy(np.maximum(gain, 1e-12)).to(z)[..., None]
-        return codes, rest, layout, unit
-
-    def _fill(
-        self, codes: PacketCodes, unit: Tensor, rest: np.ndarray, depths: Depths, beam: int
-    ) -> None:
-        depth = torch.from_numpy(depths.latents).to(unit.device).flatten()
-        found = beam_search(unit.flatten(0, 1), self.codebooks, beam, self._search_tables, depth)
-        found = found.view(*unit.shape[:2], -1).transpose(1, 2)
-        codes.latents[:] = found.cpu().numpy()
-        self._energies.refine(rest, codes, depths.energies)
-
-    def decode(self, payload: bytes, n_channels: int, n_frames: int) -> Coded:
-        """What the decoder network needs of a payload."""
-        return self.look_up(self.payload.decode(payload, n_channels, n_frames))
-
-    def look_up(self, codes: PacketCodes) -> Coded:
-        """What codes stand for."""
-        layout = self.payload.layout(codes)
-        energies = self._energies.decode(codes, layout)
-        device = self.codebooks.device
-        latents = torch.from_numpy(codes.latents).to(device).transpose(1, 2)  # [C, T, K]
-        z = look_up(latents.flatten(0, 1), self.codebooks).view(*latents.shape[:2], -1)
-        z = z * torch.from_numpy(energies.gain).to(z)[..., None]
-        return Coded(
-            z.transpose(1, 2),
-            torch.from_numpy(energies.bands).to(z).transpose(1, 2),
-            (latents != ABSENT).sum(2),
-            torch.from_numpy(energies.n_codes).to(device),
-        )
-
-    # ---- the constant coding ------------------------------------------------------------------
-
-    def encode_constant(
-        self, z: Tensor, bands: Tensor, n_codebooks: int, beam: int = DEFAULT_BEAM
-    ) -> ConstantCodes:
-        """The same number of codes for every frame.
-
-        Row 0 of the codes, and row 6 if there are so many, say the energies: a block of F frames
-        has its energy code j in frame j mod F of the row. The other rows are stages of latents.
+        """The codes that ``n_bytes`` hold, with a few more, and the payload.
 
         Args:
             z: latents ``[C, D, T]``.
             bands: log10 energies ``[C, N, T]``.
-            n_codebooks: rows K of the codes.
+            n_bytes: most bytes of the payload.
             beam: paths of the search.
         """
-        codes, rest, _, unit = self._start(z, bands)
-        energy_rows, latent_rows = self.constant_rows(n_codebooks)
-        n_channels, n_frames = unit.shape[:2]
-        depths = Depths(
-            np.full((n_channels, n_frames), len(latent_rows)),
-            np.full(rest.shape[:2], len(energy_rows) * self._size - self.tables.n_base),
-            complete=False,
-        )
-        self._fill(codes, unit, rest, depths, beam)
-        out = np.zeros((n_channels, n_codebooks, n_frames), np.int64)
-        out[:, latent_rows] = codes.latents[:, : len(latent_rows)]
-        frames = np.arange(n_frames)
-        for k, row in enumerate(energy_rows):
-            stage = k * self._size + frames % self._size
-            out[:, row] = codes.energies[:, stage, frames // self._size]
-        # a silent channel has no codes; any do, as its level says that it is silent
-        return ConstantCodes(codes.levels, np.maximum(out, 0))
+        return self._coding.search(_array(z), _array(bands), n_bytes, beam)
+
+    def decode(self, payload: bytes, n_channels: int, n_frames: int) -> Coded:
+        """What the decoder network needs of a payload."""
+        return self._coded(self._coding.decode(payload, n_channels, n_frames))
+
+    def look_up(self, codes: PacketCodes) -> Coded:
+        """What codes stand for."""
+        return self._coded(self._coding.look_up(codes))
+
+    def encode_constant(
+        self, z: Tensor, bands: Tensor, n_codebooks: int, beam: int = DEFAULT_BEAM
+    ) -> ConstantCodes:
+        """The same number of codes for every frame, see ``Coding.encode_constant``."""
+        return self._coding.encode_constant(_array(z), _array(bands), n_codebooks, beam)
 
     def decode_constant(self, constant: ConstantCodes) -> Coded:
         """What codes ``[C, K, T]`` of one packet and their levels stand for."""
-        n_channels, n_codebooks, n_frames = constant.codes.shape
-        energy_rows, latent_rows = self.constant_rows(n_codebooks)
-        codes = PacketCodes.empty(self.tables, n_channels, n_frames)
-        codes.levels[:] = constant.levels
-        codes.latents[:, : len(latent_rows)] = constant.codes[:, latent_rows]
-        frames = np.arange(n_frames)
-        for k, row in enumerate(energy_rows):
-            stage = k * self._size + frames % self._size
-            codes.energies[:, stage, frames // self._size] = constant.codes[:, row]
-        return self.look_up(codes)
+        return self._coded(self._coding.decode_constant(constant))
 
-    @property
-    def max_codebooks(self) -> int:
-        """Most rows of the constant coding."""
-        return self.tables.n_latents + min(len(_ENERGY_ROWS), self.tables.n_energies // self._size)
+    def _coded(self, known: Known) -> Coded:
+        arrays = known.z, known.bands, known.n_stages, known.n_energies
+        return Coded(*(torch.from_numpy(x).to(self.codebooks.device) for x in arrays))
 
-    @property
-    def _size(self) -> int:
-        return self.tables.block_frames
 
-    def constant_rows(self, n_codebooks: int) -> tuple[list[int], list[int]]:
-        """Of the constant coding with K codebooks: its rows of energies, and those of latents."""
-        most = self.tables.n_energies // self._size
-        energies = [row for row in _ENERGY_ROWS[:most] if row < n_codebooks]
-        return energies, [row for row in range(n_codebooks) if row not in energies]
+class _TorchCoding(Coding):
+    def __init__(self, book: CodeBook) -> None:
+        super().__init__(book.tables, book.energy_weight, _multiply)
+        self.codebooks = book.codebooks
+
+    def to(self, device: torch.device) -> None:
+        self.codebooks = self.codebooks.to(device)
+        vars(self).pop("_search_tables", None)
+
+    @functools.cached_property
+    def _search_tables(self) -> SearchTables:
+        """Made when an encoder needs them."""
+        return search_tables(self.codebooks)
+
+    def _found(self, x: Floats, depth: Ints, beam: int) -> Ints:
+        device, tables = self.codebooks.device, self._search_tables
+        vectors, depths = torch.from_numpy(x).to(device), torch.from_numpy(depth).to(device)
+        return beam_search(vectors, self.codebooks, beam, tables, depths).cpu().numpy()
+
+    def _vectors(self, codes: Ints) -> Floats:
+        return (
+            look_up(torch.from_numpy(codes).to(self.codebooks.device), self.codebooks).cpu().numpy()
+        )
+
+
+def _array(x: Tensor) -> Floats:
+    return x.detach().cpu().numpy()
+
+
+def _multiply(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """torch multiplies with the threads it was told to take, numpy with all there are."""
+    return (torch.from_numpy(a) @ torch.from_numpy(b)).numpy()

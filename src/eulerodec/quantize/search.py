@@ -12,10 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..nn import better_dilated
+from .coding import WIDE_STAGES
 
 __all__ = [
-    "DEFAULT_BEAM",
-    "MAX_BEAM",
     "SearchTables",
     "beam_search",
     "look_up",
@@ -25,12 +24,6 @@ __all__ = [
 
 #: Code vectors, float32 and transposed ``[K, D, size]``, and their squared lengths ``[K, size]``.
 SearchTables = tuple[Tensor, Tensor]
-
-# A few paths gain most of what many would, and most of that in the first stages: four, then two,
-# lose 0.02 dB at most to six, then two; two all the way lose 0.1 dB (docs/experiments.md).
-DEFAULT_BEAM = 4
-_WIDE_STAGES = 3
-MAX_BEAM = 64  # far more than pays
 
 
 def nearest(x: Tensor, codebook: Tensor) -> Tensor:
@@ -96,7 +89,7 @@ def beam_search(
         if n == 0:
             break
         width = error.shape[1]
-        if len(steps) == _WIDE_STAGES:
+        if len(steps) == WIDE_STAGES:
             beam = (beam + 1) // 2
         first = torch.arange(n, device=x.device)[:, None]
         cost = _costs(residual, transposed, norms)
