@@ -27,6 +27,7 @@ ORDER = (
     "export",
     "packets",
     "hf",
+    "adapters",
     "tokens",
     "train",
     "evaluate",
@@ -61,6 +62,7 @@ OUTSIDE = {
     "export": {"onnx_ir", "onnxscript", "torch"},
     "packets": {"numpy", "torch"},
     "hf": {"torch", "transformers"},
+    "adapters": {"SoundCodec", "lhotse", "numpy", "torch"},
     "tokens": {"numpy", "pyarrow", "torch"},
 }
 NEVER = {"pickle", "marshal", "shelve", "dill", "joblib", "torchaudio", "torchcodec", "librosa"}

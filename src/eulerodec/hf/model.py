@@ -191,7 +191,7 @@ class EuleroDecModel(PreTrainedAudioTokenizerBase):
         padding_mask: Tensor | None = None,
         num_quantizers: int = DEFAULT_CODES,
     ) -> EuleroDecEncoderOutput:
-        """Audio to codes: those that ``Codec.encode`` gives for each item by itself.
+        """Audio to codes: those of ``Codec.encode_batch``, whatever the padding.
 
         Args:
             input_values: float ``[B, 1, N]`` at the model's rate, full scale 1.
