@@ -41,7 +41,7 @@ ONLY = {
     "tabular": {"files"},
     "bitstream": {"errors", "settings"},
     "nn": {"errors"},
-    "quantize": {"errors", "bitstream", "nn", "settings"},
+    "quantize": {"errors", "bitstream", "settings"},
     "model": {"errors", "nn", "quantize", "settings"},
     "audio": {"errors", "files"},
     "metrics": {"errors", "audio"},

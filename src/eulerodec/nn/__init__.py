@@ -9,7 +9,6 @@ from .conv import (
     ComplexConvTranspose1d,
     ComplexConvTranspose2d,
     WidelyLinearConv1d,
-    better_dilated,
     prepared,
 )
 from .correlation import Correlation
@@ -43,7 +42,6 @@ __all__ = [
     "WhiteningNorm",
     "WidelyLinearConv1d",
     "band_centres",
-    "better_dilated",
     "complex_glorot_",
     "complex_kaiming_",
     "complex_unitary_",

@@ -24,14 +24,11 @@ __all__ = [
     "ComplexConvTranspose1d",
     "ComplexConvTranspose2d",
     "WidelyLinearConv1d",
-    "better_dilated",
     "prepared",
 ]
 
 Root = TypeVar("Root", bound=nn.Module)
 Size = int | tuple[int, ...]
-
-_ONEDNN_VALUES = 20480
 
 _CONV: dict[tuple[int, bool], Callable[..., Tensor]] = {
     (1, False): F.conv1d,
@@ -61,19 +58,6 @@ def _block(parts: Parts, groups: int) -> Tensor:
 def _interleave(x: Tensor, outer: int, inner: int) -> Tensor:
     """Swap the two outer factors of the channel axis: [B, outer*inner*C, *] -> inner first."""
     return x.unflatten(1, (outer, inner, -1)).transpose(1, 2).flatten(1, 3)
-
-
-def better_dilated(x: Tensor) -> bool:
-    """Whether a kernel of one tap should be given a dilation, which changes nothing it computes.
-
-    With one, torch takes oneDNN in place of a product by way of BLAS, which is up to twice as fast
-    where BLAS does not use the full vector width of the processor. For small inputs it would take
-    neither (``ConvParams::use_mkldnn`` in ATen/native/Convolution.cpp). A graph that is exported
-    is for any size.
-    """
-    if torch.compiler.is_compiling():
-        return False
-    return x.device.type == "cpu" and x.numel() > _ONEDNN_VALUES
 
 
 class _ComplexConv(ComplexModule):
@@ -165,10 +149,7 @@ class _ComplexConv(ComplexModule):
                 self.output_padding, self.groups, self.dilation,
             )  # fmt: skip
         else:
-            dilation = self.dilation
-            if all(k == 1 for k in self.kernel_size) and better_dilated(x):
-                dilation = (2,) * self.rank
-            y = convolve(x, weight, bias, self.stride, self.padding, dilation, self.groups)
+            y = convolve(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
         return _interleave(y, self.groups, 2) if grouped else y
 
     def extra_repr(self) -> str:

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from ..nn import better_dilated
 from .coding import WIDE_STAGES
 
 __all__ = [
@@ -140,10 +138,6 @@ def _best(residual: Tensor, n: int) -> Tensor:
 
 def _costs(x: Tensor, transposed: Tensor, norms: Tensor) -> Tensor:
     """|c|^2 - 2 <x, c> of vectors ``[N, D]`` and codes, ``[N, size]``."""
-    if len(x) >= _ONEDNN_ROWS and better_dilated(transposed):
-        # as a convolution: up to twice as fast as addmm
-        product = F.conv1d(transposed[None], (-2.0 * x)[:, :, None], dilation=2)
-        return product[0].add_(norms)
     return torch.addmm(norms, x, transposed, alpha=-2.0)
 
 
@@ -163,5 +157,4 @@ def _smallest(cost: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return value, place // count * _COLUMNS + column.gather(1, place % count)
 
 
-_ONEDNN_ROWS = 32  # of fewer, addmm is faster
 _COLUMNS = 256
