@@ -178,7 +178,7 @@ def test_killed_and_started_again(tokenize, weights, many, tmp_path, workers):
     tokenize([many], tmp_path / "whole", shard_clips=2)
     out = tmp_path / "out"
     process = start(weights, many, out, "--workers", str(workers))
-    until = time.monotonic() + 120
+    until = time.monotonic() + 600
     while len(list((out / "job").glob("done-*"))) < 3 and time.monotonic() < until:
         assert process.poll() is None, process.stderr.read().decode()
         time.sleep(0.002)
@@ -191,7 +191,7 @@ def test_killed_and_started_again(tokenize, weights, many, tmp_path, workers):
 
     (out / ".eulerodec-0123.tmp").write_bytes(b"what a kill leaves")
     end = start(weights, many, out, "--workers", str(workers))
-    printed = end.communicate(timeout=120)
+    printed = end.communicate(timeout=600)
     assert end.returncode == 0, printed
     assert all(path.stat().st_mtime_ns == done[path] for path in sure)  # not made again
     keys = [row["key"] for row in rows_of(out)]
@@ -200,6 +200,25 @@ def test_killed_and_started_again(tokenize, weights, many, tmp_path, workers):
     for shard in manifest_of(out)["shards"]:
         assert hashlib.sha256((out / shard["file"]).read_bytes()).hexdigest() == shard["sha256"]
     assert not list(out.glob(".eulerodec-*")) and not (out / "job").exists()
+
+
+def test_an_interrupt_does_not_wait_for_a_long_shard(weights, tmp_path):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    (folder / "0.wav").write_bytes(wav_bytes(0))
+    second = (0.1 * np.sin(np.arange(8_000))).astype(np.float32)[None]
+    with audio.open_writer(folder / "1.wav", 8_000, 1) as long:
+        for _ in range(3600):
+            long.write(second)
+    process = start(weights, folder, out, "--workers", "2", "--shard-clips", "1")
+    until = time.monotonic() + 600
+    while not (out / "job/done-000000.json").exists() and time.monotonic() < until:
+        assert process.poll() is None, process.stderr.read().decode()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and err.decode().endswith("error: interrupted\n")
+    assert not (out / "job/done-000001.json").exists()
 
 
 def test_a_shard_without_its_mark_is_made_again(tokenize, corpus, tmp_path, monkeypatch):

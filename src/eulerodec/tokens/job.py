@@ -19,7 +19,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import AudioError, ConfigError, EuleroDecError
 from ..files import PathLike, atomic_output, write_bytes
@@ -28,6 +28,9 @@ from .clips import Clip, clips_of
 from .columns import pyarrow
 from .plan import Unit, plan_units
 from .shards import FORMAT, CodecFacts, write_shard
+
+if TYPE_CHECKING:
+    from multiprocessing.synchronize import Event
 
 __all__ = ["MANIFEST", "JobReport", "LoadCodec", "Progress", "tokenize"]
 
@@ -238,18 +241,20 @@ def _until_damage(unit: Unit, skip: Callable[[Clip, str], None]) -> Iterator[Cli
 _worker: list[tuple[Any, Path, CodecFacts]] = []  # of this process, if it is a worker
 
 
-def _start_worker(load_codec: LoadCodec, out: Path, facts: CodecFacts) -> None:
+def _start_worker(load_codec: LoadCodec, out: Path, facts: CodecFacts, stop: Event) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it, and says it once
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    # A killed parent cannot stop its workers, and they would wait for work for ever.
+    for end in (stop.wait, parent.join):
+        threading.Thread(target=_exit_after, args=(end,), daemon=True).start()
     _worker[:] = [(load_codec(), out, facts)]
 
 
-def _end_with_parent() -> None:
-    """A killed parent cannot stop its workers, and they would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+def _exit_after(end: Callable[[], object]) -> None:
+    """Ends this process at once: what it was writing is not there until it is complete."""
+    end()
+    os._exit(1)
 
 
 def _work(number: int, unit: Unit) -> dict[str, Any]:
@@ -264,11 +269,13 @@ def _side_by_side(
     workers: int,
 ) -> Iterator[dict[str, Any]]:
     """Records of shards as they are made; few units wait, however long the plan is."""
+    context = multiprocessing.get_context("spawn")
+    stop = context.Event()
     pool = ProcessPoolExecutor(
         workers,
-        mp_context=multiprocessing.get_context("spawn"),
+        mp_context=context,
         initializer=_start_worker,
-        initargs=(load_codec, out, facts),
+        initargs=(load_codec, out, facts, stop),
     )
     running: set[Future[dict[str, Any]]] = set()
     try:
@@ -284,5 +291,8 @@ def _side_by_side(
         raise EuleroDecError(
             "a process died, maybe for want of memory: try fewer workers; what is done stays"
         ) from error
+    except BaseException:  # an interrupt: a shard may take minutes, and nobody waits for it
+        stop.set()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
