@@ -78,3 +78,20 @@ def stream(codec: Codec) -> bytes:
 def talk() -> np.ndarray:
     """3 s of speech, [N] at 24 kHz."""
     return audio.read(SAMPLE)[0][0, 24_000:96_000]
+
+
+@pytest.fixture(scope="session")
+def packages() -> None:
+    """Skips what exports and runs graphs where that cannot be done."""
+    for name in ("onnx", "onnxruntime", "onnxscript"):
+        pytest.importorskip(name, reason=f"needs {name}: pip install 'eulerodec[dev]'")
+
+
+@pytest.fixture(scope="session")
+def graphs(packages: None, codec: Codec, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The very small network, exported."""
+    from eulerodec.export import export_onnx
+
+    folder = tmp_path_factory.mktemp("export") / "tiny"
+    export_onnx(codec, folder)
+    return folder

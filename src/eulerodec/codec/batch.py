@@ -16,7 +16,8 @@ from .. import audio
 from ..model import EuleroDec
 from .encoded import Encoded
 from .frames import PacketFrames
-from .segments import decodable, output_length
+from .lengths import output_length
+from .segments import decodable
 from .streaming import StreamDecoder
 
 __all__ = ["decode_rows"]

@@ -12,13 +12,13 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from .. import audio
 from ..bitstream import Packet, StreamInfo, Timeline
 from ..errors import BitstreamError
 from ..model import EuleroDec
+from .lengths import output_length
 from .streaming import BLOCK_FRAMES, StreamDecoder
 
-__all__ = ["FileDecoder", "decodable", "output_length"]
+__all__ = ["FileDecoder", "decodable"]
 
 
 class FileDecoder:
@@ -145,15 +145,6 @@ class FileDecoder:
 
     def _count(self, n_samples: int, n_input_samples: int) -> int:
         return output_length(self.info, self._rate, n_samples, n_input_samples)
-
-
-def output_length(info: StreamInfo, sample_rate: int, n_samples: int, n_input_samples: int) -> int:
-    """A number of samples at the rate of the output, from those at the file's two rates."""
-    if sample_rate == info.input_sample_rate:
-        return n_input_samples
-    if sample_rate == info.sample_rate:
-        return n_samples
-    return audio.resampled_length(n_input_samples, info.input_sample_rate, sample_rate)
 
 
 def decodable(model: EuleroDec, info: StreamInfo, n_frames: int, damaged: bool) -> tuple[int, int]:
