@@ -39,8 +39,8 @@ PAGE = """# Start
 
 Written by `python benchmarks/start.py --write docs/start.md`, which says how. {runs} runs of each
 command on one thread, torch {torch}; seconds of processor time. The last line is what torch takes,
-in a process that does nothing else. Compare with it: seconds depend on the processor, and on what
-else it does.
+in a process that does nothing else: compare with it, as seconds depend on the processor and on what
+else it does. A command that codes can take less, because it looks for no garbage while it imports.
 
 """
 
