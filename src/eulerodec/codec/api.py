@@ -6,10 +6,8 @@ channels, exact lengths and the ``.eul`` container. There is no state: every cal
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Sequence
-from numbers import Real
 from typing import TYPE_CHECKING, Any, Unpack
 
 import torch
@@ -24,6 +22,7 @@ from ..quantize import DEFAULT_BEAM
 from ..settings import whole
 from .batch import decode_rows
 from .card import model_card
+from .checks import DEFAULT_BITRATE_KBPS, MAX_CHANNELS, checked_bitrate
 from .encoded import Encoded, Seconds, lowered, open_range
 from .files import FileReport, Progress, decode_to, encode_to
 from .hub import locate, upload
@@ -34,7 +33,6 @@ from .streaming import (
     BLOCK_FRAMES,
     LIVE_BLOCK_FRAMES,
     LIVE_PACKET_FRAMES,
-    MAX_CHANNELS,
     StreamDecoder,
     StreamEncoder,
     checked_samples,
@@ -47,8 +45,6 @@ if TYPE_CHECKING:
     from ..model import EuleroDec
 
 __all__ = ["DEFAULT_BITRATE_KBPS", "Codec"]
-
-DEFAULT_BITRATE_KBPS = 6
 
 _PACKETS_AT_ONCE = 8  # between two reports of progress
 
@@ -573,7 +569,9 @@ class Codec:
                 raise ConfigError("bitrate_kbps and n_codebooks say the same: give one of them")
             n_codebooks = whole("n_codebooks", n_codebooks, 1, self.model.coder.max_codebooks)
         else:
-            bitrate_kbps = _bitrate(DEFAULT_BITRATE_KBPS if bitrate_kbps is None else bitrate_kbps)
+            bitrate_kbps = checked_bitrate(
+                DEFAULT_BITRATE_KBPS if bitrate_kbps is None else bitrate_kbps
+            )
         info = StreamInfo(
             model_id=self.name,
             weights_hash=self.model.book.hash,
@@ -651,16 +649,6 @@ class Codec:
     @property
     def _code_bits(self) -> int:
         return self.model.book.tables.codebook_bits
-
-
-def _bitrate(kbps: object) -> float:
-    number = float(kbps) if isinstance(kbps, Real) and not isinstance(kbps, bool) else math.nan
-    if not MIN_BITRATE_KBPS <= number <= MAX_BITRATE_KBPS:
-        raise ConfigError(
-            f"bitrate_kbps must be a number from {MIN_BITRATE_KBPS} to {MAX_BITRATE_KBPS},"
-            f" not {kbps!r}"
-        )
-    return math.floor(number * 100 * (1 + 1e-7)) / 100  # as files say it; never more than asked for
 
 
 def _device(name: str | torch.device) -> torch.device:

@@ -25,6 +25,7 @@ from ..model import DecoderState, EuleroDec
 from ..nn import Clock, History, prepared
 from ..quantize import DEFAULT_BEAM, MAX_BEAM
 from ..settings import whole
+from .checks import checked_array
 from .concealment import Concealer, ConcealmentState
 from .frames import PacketFrames, unstacked
 
@@ -45,7 +46,6 @@ BLOCK_FRAMES = 64  # of the decoder: 0.7 s
 LIVE_BLOCK_FRAMES = 24  # where somebody waits
 FILE_BLOCK_FRAMES = 128  # where nobody does; more gains little
 MAX_BLOCK_FRAMES = 4096
-MAX_CHANNELS = 255  # of one .eul file
 _OFFSET_S = 2.0  # in which the mean that is taken off follows the signal
 
 
@@ -438,21 +438,7 @@ def checked_samples(wav: ArrayLike | Tensor) -> NDArray[np.float32]:
     if isinstance(wav, Tensor):
         wav = wav.float() if wav.is_floating_point() else wav
         wav = wav.detach().cpu().numpy()
-    x = np.asarray(wav)
-    if x.size and x.dtype.kind != "f":
-        raise AudioError(
-            f"samples must be floats with full scale 1, not {x.dtype} (divide int16 by 32768)"
-        )
-    if x.ndim not in (1, 2):
-        raise AudioError(f"audio must have shape [N] or [C, N], not {list(x.shape)}")
-    x = np.atleast_2d(x)
-    if not 1 <= x.shape[0] <= MAX_CHANNELS:
-        raise AudioError(
-            f"audio [C, N] must have 1 to {MAX_CHANNELS} channels, not {x.shape[0]}"
-            + (": is it transposed?" if 1 <= x.shape[1] <= MAX_CHANNELS else "")
-        )
-    audio.check_samples(x, "audio")
-    return np.ascontiguousarray(x, dtype=np.float32)
+    return checked_array(wav)
 
 
 def _check_open(ended: bool) -> None:

@@ -33,7 +33,7 @@ class Graphs:
             import onnxruntime
         except ImportError as error:
             raise ConfigError(
-                "decoding without torch needs onnxruntime: pip install 'eulerodec[onnx]'"
+                "coding without torch needs onnxruntime: pip install 'eulerodec[onnx]'"
             ) from error
         self._folder, self._runtime = folder, onnxruntime
         self._options = onnxruntime.SessionOptions()
