@@ -77,7 +77,14 @@ def add_codes(args: argparse.Namespace) -> None:
             pass
     say("layouts")
     until = time.monotonic() + args.fit_seconds
-    z = fit.unit_latents(stores["train"], lambda wav: analysis(wav)[0], device)
+
+    def latents(store: Store, first: int, count: int) -> torch.Tensor:
+        rows = slice(first, first + count)
+        return fit.unit_latents(
+            store["audio"][rows], store["gain"][rows], lambda wav: analysis(wav)[0], device
+        )
+
+    z = latents(stores["train"], 0, args.crops)
     loudness = stores["train"].tensor("loudness").flatten().to(device)
     books = fit.latent_books(
         z.flatten(0, 1), loudness, len(old.codebooks), old.codebooks.shape[1], say,
@@ -88,8 +95,7 @@ def add_codes(args: argparse.Namespace) -> None:
     for name, store in stores.items():
         parts = []
         for k in range(0, len(store), 4096):
-            part = _Part(store, k, 4096)
-            z = fit.unit_latents(part, lambda wav: analysis(wav)[0], device)
+            z = latents(store, k, 4096)
             parts.append(fit.encode(z.flatten(0, 1), books, 4, args.rows).view(*z.shape[:2], -1))
         coded[name] = torch.cat(parts)
         save_file({"codes": coded[name].cpu()}, work / f"codes-{name}.safetensors")
@@ -103,19 +109,6 @@ def add_codes(args: argparse.Namespace) -> None:
     (out / "codes.0").write_bytes(data[:half])
     (out / "codes.1").write_bytes(data[half:])
     say(f"codes {book.sha256[:16]}")
-
-
-class _Part:
-    """Some crops of a store."""
-
-    def __init__(self, store: Store, first: int, count: int) -> None:
-        self._store, self._rows = store, slice(first, first + count)
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        return self._store[name][self._rows]
-
-    def __len__(self) -> int:
-        return len(self["level"])
 
 
 def add_decoder(args: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from eulerodec.bitstream.code_tables import CodeTables
-from eulerodec.bitstream.payload import PacketCodes, PayloadCoder
+from eulerodec.bitstream.payload import PacketCodes
 from eulerodec.model import Bands
 from eulerodec.quantize import CodeBook
 from eulerodec.quantize.energies import BlockEnergies
@@ -164,15 +164,17 @@ def energy_tables(store: Store, bands: Bands, old: CodeBook, say: Say, device: s
 # ---- latents ----------------------------------------------------------------------------------
 
 
-def unit_latents(store: Store, analysis: Callable[[Tensor], Tensor], device: str) -> Tensor:
-    """Latents of all crops divided by what their energies say, ``[n, T, D]``."""
+def unit_latents(
+    audio: np.ndarray, gain: np.ndarray, analysis: Callable[[Tensor], Tensor], device: str
+) -> Tensor:
+    """Latents ``[n, T, D]`` of crops int16 ``[n, N]`` divided by what their energies say, ``[n,
+    T]``."""
     parts = []
-    for rows in torch.arange(len(store)).split(512):
-        audio = torch.from_numpy(np.asarray(store["audio"][rows[0] : rows[-1] + 1])).to(device)
-        gain = torch.from_numpy(np.asarray(store["gain"][rows[0] : rows[-1] + 1])).to(device)
-        z = analysis(audio.float() / 32768.0).transpose(1, 2)
-        unit = z / gain.clamp_min(1e-12)[..., None]
-        parts.append(torch.where(gain[..., None] > 0, unit, 0.0))  # silence has no codes
+    for k in range(0, len(audio), 512):
+        wav = torch.from_numpy(np.asarray(audio[k : k + 512])).to(device)
+        level = torch.from_numpy(np.asarray(gain[k : k + 512])).to(device)[..., None]
+        z = analysis(wav.float() / 32768.0).transpose(1, 2)
+        parts.append(torch.where(level > 0, z / level.clamp_min(1e-12), 0.0))  # silence has none
     return torch.cat(parts)
 
 
@@ -251,6 +253,3 @@ def counted(tables: CodeTables, store: Store, codes: Tensor, kbps: float = 15.0)
         latent_counts=_frequencies(latents.cpu().numpy()),
         energy_counts=_frequencies(energies.numpy()),
     )
-
-
-__all__ = ["PayloadCoder", "counted", "encode", "energy_tables", "latent_books", "unit_latents"]

@@ -189,13 +189,13 @@ class Training:
         decoded = self.model.stft.synthesis(spec, audio.shape[-1])[:, None]
         total, _ = self.loss(decoded, audio)
         total.backward()
-        grads = [p.grad for p in self.params]
-        norm = torch.stack(torch._foreach_norm(grads)).norm()
+        grads = [p.grad for p in self.params if p.grad is not None]
+        norm = torch.stack(torch._foreach_norm(grads)).norm()  # pyright: ignore
         scale = (self.clip / (norm + 1e-6)).clamp_max(1.0)
         good = torch.isfinite(norm)
         for grad in grads:  # a step with numbers that are not finite does nothing
             torch.nan_to_num_(grad, 0.0, 0.0, 0.0)
-        torch._foreach_mul_(grads, torch.where(good, scale, 0.0))
+        torch._foreach_mul_(grads, torch.where(good, scale, 0.0))  # pyright: ignore
         self.optimizer.step()
         add = torch.stack([total.detach(), norm, torch.ones_like(norm)])
         self.lately += torch.where(good, add, 0.0)
@@ -203,9 +203,10 @@ class Training:
     def _step(self) -> None:
         grads = [p.grad for p in self.params if p.grad is not None]
         if grads:
-            torch._foreach_zero_(grads)
+            torch._foreach_zero_(grads)  # pyright: ignore
         self._forward()
-        torch._foreach_lerp_(self.averaged, self.params, 1.0 - self.settings.ema)
+        share = 1.0 - self.settings.ema
+        torch._foreach_lerp_(self.averaged, self.params, share)  # pyright: ignore
 
     def _capture(self) -> None:
         """One step as a graph; eager steps go on where that fails."""

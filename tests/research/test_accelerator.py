@@ -128,10 +128,12 @@ def test_counts_follow_the_codes(model, store):
 def test_training_lowers_the_loss(model, store):
     recipe = load_recipe(RECIPE)
     network = build_network({})
-    z = fit.unit_latents(store, lambda wav: network.analysis(wav[:, None])[0], "cpu")
+    z = fit.unit_latents(
+        store["audio"], store["gain"], lambda wav: network.analysis(wav[:, None])[0], "cpu"
+    )
     codes = fit.encode(z.flatten(0, 1), network.book.codebooks.float(), 1, 4096).view(6, PACKET, -1)
     packets = Packets(store, codes, network, "cpu")
-    before = network.decoder.gain_proj.bias.detach().clone()
+    before = network.decoder.gain_proj.weight.detach().clone()
     settings = Settings(seconds=1e9, batch_size=2, rate=1e-3, warmup=1, ema=0.5)
     training = Training(network, recipe, packets, packets, settings, lambda text: None)
     for rate in training.rates.values():
@@ -139,12 +141,12 @@ def test_training_lowers_the_loss(model, store):
     training._step()
     loss, norm, steps = training.lately.tolist()
     assert steps == 1 and np.isfinite(loss) and norm > 0
-    assert not network.decoder.gain_proj.bias.equal(before)
+    assert not network.decoder.gain_proj.weight.equal(before)
     transform = dict(build_network({}).decoder.transform.named_parameters())
     for name, value in network.decoder.transform.named_parameters():
         assert value.equal(transform[name]), name  # it rests
-    averaged = training.average.decoder.gain_proj.bias
-    half = (before + network.decoder.gain_proj.bias.detach()) / 2
+    averaged = training.average.decoder.gain_proj.weight
+    half = (before + network.decoder.gain_proj.weight.detach()) / 2
     torch.testing.assert_close(averaged, half)
 
 
