@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -219,6 +220,21 @@ def test_an_interrupt_does_not_wait_for_a_long_shard(weights, tmp_path):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130 and err.decode().endswith("error: interrupted\n")
     assert not (out / "job/done-000001.json").exists()
+
+
+def test_workers_end_with_whoever_takes_their_shards(many, weights, tmp_path):
+    """An interrupt may come while a finished shard is told about."""
+
+    def interrupt(record):
+        raise KeyboardInterrupt
+
+    load = partial(Codec.from_pretrained, weights)
+    with pytest.raises(KeyboardInterrupt) as raised:  # which holds on to what was running
+        job.tokenize(
+            [many], tmp_path / "out", load, n_codebooks=K, shard_clips=1, workers=2,
+            progress=interrupt,
+        )  # fmt: skip
+    assert raised.value is not None and not multiprocessing.active_children()
 
 
 def test_a_shard_without_its_mark_is_made_again(tokenize, corpus, tmp_path, monkeypatch):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
@@ -233,8 +234,12 @@ def run_jobs(
     """
     results: dict[int, Result] = {}
     codes: list[int] = []
-    with show_progress(len(jobs), verb) as progress:
-        for index, done in _outcomes(jobs, make_work, n_processes, progress):
+    with (
+        show_progress(len(jobs), verb) as progress,
+        # closed: or the processes of one that is interrupted here would go on
+        closing(_outcomes(jobs, make_work, n_processes, progress)) as outcomes,
+    ):
+        for index, done in outcomes:
             job = jobs[index]
             head = {"input": job.source, "output": job.target}
             if isinstance(done, Failure):
@@ -254,7 +259,7 @@ def run_jobs(
 
 def _outcomes(
     jobs: Sequence[Job], make_work: Callable[[], Work], n_processes: int, progress: ProgressView
-) -> Iterator[tuple[int, Result | Failure]]:
+) -> Generator[tuple[int, Result | Failure], None, None]:
     """Number and outcome of each job, in the order in which they are done."""
     if not jobs:
         return
@@ -268,7 +273,7 @@ def _outcomes(
 
 def _side_by_side(
     jobs: Sequence[Job], make_work: Callable[[], Work], n_processes: int, progress: ProgressView
-) -> Iterator[tuple[int, Result | Failure]]:
+) -> Generator[tuple[int, Result | Failure], None, None]:
     import multiprocessing  # here: every command starts faster without these
     from concurrent.futures import ProcessPoolExecutor, as_completed
     from concurrent.futures.process import BrokenProcessPool

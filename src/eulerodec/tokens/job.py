@@ -14,9 +14,10 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,9 +109,10 @@ def tokenize(
         outcomes = (_make_shard(codec, job.out, facts, *unit) for unit in todo)
     else:
         outcomes = _side_by_side(load_codec, job.out, facts, todo, workers)
-    for record in outcomes:
-        if progress is not None:
-            progress(record)
+    with closing(outcomes):  # or the workers of one that is interrupted here would go on
+        for record in outcomes:
+            if progress is not None:
+                progress(record)
     job.finish()
     return job.report()
 
@@ -267,7 +269,7 @@ def _side_by_side(
     facts: CodecFacts,
     units: Iterator[tuple[int, Unit]],
     workers: int,
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any], None, None]:
     """Records of shards as they are made; few units wait, however long the plan is."""
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
