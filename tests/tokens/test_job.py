@@ -162,7 +162,13 @@ def test_a_tar_that_was_damaged_since_gives_what_is_before_the_damage(
 def start(weights, folder, out, *options):
     command = [sys.executable, "-m", "eulerodec", "tokenize", str(folder), "-o", str(out)]
     options = ["--weights", str(weights), "--shard-clips", "2", "--threads", "1", *options]
-    return subprocess.Popen(command + options, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        command + options,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # a job of a shell that runs in the background ignores interrupts, and so would its child
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 @pytest.fixture
