@@ -34,6 +34,7 @@ def packet(n_frames: int, index: int, payload: bytes) -> bytes:
     head = bytes([0xE5, n_frames, index % 256])
     if n_frames == 0:
         return head + payload + zlib.crc32(head + payload).to_bytes(4, "big")[1:]
+    payload = payload[:0xFFFF]  # a mutation may have made a very long one
     head += len(payload).to_bytes(2, "big")
     return head + zlib.crc32(head + payload).to_bytes(4, "big")[1:] + payload
 
