@@ -17,7 +17,7 @@ from eulerodec.train import tables as reference
 from eulerodec.train.material import PACKET, synthetic
 from eulerodec.train.recipe import load_recipe
 from research.accelerator import codes as fit
-from research.accelerator.decoder import Packets, Settings, Training, si_sdr
+from research.accelerator.decoder import Packets, Settings, Training
 from research.accelerator.workers import RATES, Store, fields, write_layouts
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "eulerodec-24khz.toml"
@@ -125,7 +125,7 @@ def test_counts_follow_the_codes(model, store):
     assert (counted.latent_counts.astype(int) + 1).sum(-1).max() == 1 << 16
 
 
-def test_training_lowers_the_loss(model, store):
+def test_a_step_moves_the_network_and_not_the_transform(model, store):
     recipe = load_recipe(RECIPE)
     network = build_network({})
     z = fit.unit_latents(
@@ -148,9 +148,4 @@ def test_training_lowers_the_loss(model, store):
     averaged = training.average.decoder.gain_proj.weight
     half = (before + network.decoder.gain_proj.weight.detach()) / 2
     torch.testing.assert_close(averaged, half)
-
-
-def test_si_sdr():
-    x = torch.randn(1, 1000, generator=torch.Generator().manual_seed(2))
-    noise = torch.randn(1, 1000, generator=torch.Generator().manual_seed(3))
-    assert float(si_sdr(3 * (x + 0.1 * noise), x)) == pytest.approx(20, abs=1)
+    assert np.isfinite(training.score(6.0))

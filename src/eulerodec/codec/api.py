@@ -16,15 +16,15 @@ from torch import Tensor
 
 from .. import audio
 from ..bitstream import EulReader, Metadata, StreamInfo
-from ..errors import AudioError, BitstreamError, ConfigError, WeightsError
+from ..errors import AudioError, BitstreamError, ConfigError
 from ..files import PathLike, Sink, Source, input_name, naming, open_input
 from ..quantize import DEFAULT_BEAM
-from ..settings import whole
 from .batch import decode_rows
 from .card import model_card
-from .checks import DEFAULT_BITRATE_KBPS, MAX_CHANNELS, checked_bitrate
+from .checks import DEFAULT_BITRATE_KBPS
 from .encoded import Encoded, Seconds, lowered, open_range
 from .files import FileReport, Progress, decode_to, encode_to
+from .headers import Framing
 from .hub import locate, upload
 from .info import MAX_BITRATE_KBPS, MIN_BITRATE_KBPS, CodecInfo
 from .options import EncodeOptions, with_tags
@@ -201,8 +201,8 @@ class Codec:
             hop_length=model.hop_length,
             frame_rate=model.frame_rate,
             n_codebooks=model.coder.max_codebooks,
-            codebook_size=1 << self._code_bits,
-            kbps_per_codebook=self._code_bits * model.frame_rate / 1000,
+            codebook_size=1 << self.model.book.tables.codebook_bits,
+            kbps_per_codebook=self.model.book.tables.codebook_bits * model.frame_rate / 1000,
             bitrate_range_kbps=(MIN_BITRATE_KBPS, MAX_BITRATE_KBPS),
             parameters=sum(p.numel() for p in model.parameters()),
             receptive_field=model.receptive_field,
@@ -564,33 +564,14 @@ class Codec:
         Raises:
             ConfigError: an argument out of range.
         """
-        if n_codebooks is not None:
-            if bitrate_kbps is not None:
-                raise ConfigError("bitrate_kbps and n_codebooks say the same: give one of them")
-            n_codebooks = whole("n_codebooks", n_codebooks, 1, self.model.coder.max_codebooks)
-        else:
-            bitrate_kbps = checked_bitrate(
-                DEFAULT_BITRATE_KBPS if bitrate_kbps is None else bitrate_kbps
-            )
-        info = StreamInfo(
-            model_id=self.name,
-            weights_hash=self.model.book.hash,
-            input_sample_rate=audio.check_sample_rate(sample_rate or self.sample_rate),
+        return self._framing.stream_info(
             bitrate_kbps=bitrate_kbps,
             n_codebooks=n_codebooks,
-            codebook_bits=None if n_codebooks is None else self._code_bits,
-            n_channels=whole("n_channels", n_channels, 1, MAX_CHANNELS),
-            sample_rate=self.sample_rate,
-            hop_length=self.model.hop_length,
-            frames_per_packet=whole("frames_per_packet", frames_per_packet, 0, 0xFF),
+            n_channels=n_channels,
+            sample_rate=sample_rate or self.sample_rate,
+            frames_per_packet=frames_per_packet,
+            metadata=metadata,
         )
-        # A sample needs its own spectrum frame and the next one. Files say what the decoder sees
-        # if it is more than a reader takes for granted.
-        decoder = self.model.decoder
-        needed = decoder.look_back + 1, decoder.look_ahead + 2
-        if needed[0] > info.context[0] or needed[1] > info.context[1]:
-            info = info.replace(context=(max(64, needed[0]), max(32, needed[1])))
-        return info if metadata is None else info.replace(metadata=metadata)
 
     def check_stream(self, info: StreamInfo) -> None:
         """Check that a file can be decoded with these weights.
@@ -599,17 +580,7 @@ class Codec:
             WeightsError: it was made with other codes.
             BitstreamError: it contradicts these weights.
         """
-        own, other, model = self.model.book.hash.hex(), info.weights_hash.hex(), self.model
-        if own != other:
-            raise WeightsError(
-                f"made with the codes {other} of {info.model_id!r}, but those of {self.name!r} are"
-                f" {own}: decode with weights that have these codes"
-            )
-        if (info.sample_rate, info.hop_length) != (model.sample_rate, model.hop_length):
-            raise BitstreamError(
-                f"codes of {info.sample_rate} Hz and {info.hop_length} samples a frame do not fit"
-                f" these weights: {model.sample_rate} Hz, {model.hop_length} samples"
-            )
+        self._framing.check(info)
 
     def _check_encoded(self, encoded: object) -> None:
         if not isinstance(encoded, Encoded):
@@ -647,8 +618,18 @@ class Codec:
         return StreamEncoder(self.model, info, beam=beam, carry=carry)
 
     @property
-    def _code_bits(self) -> int:
-        return self.model.book.tables.codebook_bits
+    def _framing(self) -> Framing:
+        model = self.model
+        return Framing(
+            name=self.name,
+            codes_hash=model.book.hash,
+            sample_rate=model.sample_rate,
+            hop_length=model.hop_length,
+            codebook_bits=model.book.tables.codebook_bits,
+            max_codebooks=model.coder.max_codebooks,
+            look_back=model.decoder.look_back,
+            look_ahead=model.decoder.look_ahead,
+        )
 
 
 def _device(name: str | torch.device) -> torch.device:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from ..bitstream import ConstantCoder, Packet, StreamInfo
-from ..errors import BitstreamError
 from ..model import EuleroDec
 from ..quantize import Coded
+from .headers import check_constant
 
 __all__ = ["PacketFrames", "stacked", "unstacked"]
 
@@ -46,12 +46,7 @@ class PacketFrames:
         self._shape = model.hop_length, model.bands.count
         self._constant: ConstantCoder | None = None
         if info.n_codebooks is not None:
-            most = self._coder.max_codebooks
-            if info.n_codebooks > most or info.codebook_bits != model.book.tables.codebook_bits:
-                raise BitstreamError(
-                    f"{info.n_codebooks} codes of {info.codebook_bits} bits a frame do not fit"
-                    f" these weights: up to {most} of {model.book.tables.codebook_bits} bits"
-                )
+            check_constant(info, self._coder.max_codebooks, model.book.tables.codebook_bits)
             self._constant = ConstantCoder(info)
 
     def __call__(self, packet: Packet) -> Tensor:

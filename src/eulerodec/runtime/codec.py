@@ -10,14 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import audio
 from ..bitstream import EulReader, EulWriter, Metadata, Packet, StreamInfo, dumps
-from ..codec.checks import DEFAULT_BITRATE_KBPS, MAX_CHANNELS, checked_array, checked_bitrate
+from ..codec.checks import checked_array
+from ..codec.headers import Framing, check_constant
 from ..codec.options import with_tags
-from ..errors import BitstreamError, ConfigError, WeightsError
+from ..errors import BitstreamError
 from ..files import PathLike, Sink, Source, atomic_output, naming, open_input
 from ..quantize import DEFAULT_BEAM
 from ..quantize.array_coding import ArrayCoding
 from ..quantize.code_file import codes_sha256, read_codes
-from ..settings import whole
 from .decoder import decoded_parts
 from .encoder import PacketEncoder
 from .folder import CODES_FILE, Folder
@@ -51,7 +51,16 @@ class OnnxCodec:
         self._graphs = Graphs(folder, threads)
         tables, books, weight = read_codes(folder.read(CODES_FILE))
         self._coding = ArrayCoding(tables, books, weight)
-        self._hash = bytes.fromhex(codes_sha256(tables, books))[:8]
+        self._framing = Framing(
+            name=self.facts.name,
+            codes_hash=bytes.fromhex(codes_sha256(tables, books))[:8],
+            sample_rate=self.facts.sample_rate,
+            hop_length=self.facts.hop_length,
+            codebook_bits=tables.codebook_bits,
+            max_codebooks=self._coding.max_codebooks,
+            look_back=self.facts.look_back,
+            look_ahead=self.facts.look_ahead,
+        )
 
     def compress(
         self,
@@ -126,34 +135,16 @@ class OnnxCodec:
         metadata: Metadata,
     ) -> StreamInfo:
         """The header of a file; ``n_input_samples`` may be open."""
-        facts, coding = self.facts, self._coding
-        if n_codebooks is None:
-            bitrate_kbps = checked_bitrate(
-                DEFAULT_BITRATE_KBPS if bitrate_kbps is None else bitrate_kbps
-            )
-        elif bitrate_kbps is not None:
-            raise ConfigError("bitrate_kbps and n_codebooks say the same: give one of them")
-        else:
-            n_codebooks = whole("n_codebooks", n_codebooks, 1, coding.max_codebooks)
-        info = StreamInfo(
-            model_id=facts.name,
-            weights_hash=self._hash,
-            input_sample_rate=sample_rate,
+        info = self._framing.stream_info(
             bitrate_kbps=bitrate_kbps,
             n_codebooks=n_codebooks,
-            codebook_bits=None if n_codebooks is None else coding.tables.codebook_bits,
-            n_channels=whole("n_channels", n_channels, 1, MAX_CHANNELS),
-            sample_rate=facts.sample_rate,
-            hop_length=facts.hop_length,
+            n_channels=n_channels,
+            sample_rate=sample_rate,
             metadata=metadata,
         )
-        # as the codec does: files say what a decoder sees if it is more than readers expect
-        needed = facts.look_back + 1, facts.look_ahead + 2
-        if needed[0] > info.context[0] or needed[1] > info.context[1]:
-            info = info.replace(context=(max(64, needed[0]), max(32, needed[1])))
         if n_input_samples is None:
             return info
-        n_samples = audio.resampled_length(n_input_samples, sample_rate, facts.sample_rate)
+        n_samples = audio.resampled_length(n_input_samples, sample_rate, info.sample_rate)
         return info.with_counts(n_samples, n_input_samples)
 
     def decompress(self, data: bytes, sample_rate: int | None = None) -> tuple[Floats, int]:
@@ -207,23 +198,8 @@ class OnnxCodec:
 
     def _rate(self, info: StreamInfo, sample_rate: int | None) -> int:
         """The rate of the output, once it is clear that the file fits."""
-        facts = self.facts
-        if info.weights_hash != self._hash:
-            raise WeightsError(
-                f"made with the codes {info.weights_hash.hex()} of {info.model_id!r}, but those of"
-                f" {facts.name!r} are {self._hash.hex()}: decode with weights that have these codes"
-            )
-        if (info.sample_rate, info.hop_length) != (facts.sample_rate, facts.hop_length):
-            raise BitstreamError(
-                f"codes of {info.sample_rate} Hz and {info.hop_length} samples a frame do not fit"
-                f" these weights: {facts.sample_rate} Hz, {facts.hop_length} samples"
-            )
-        most, bits = self._coding.max_codebooks, self._coding.tables.codebook_bits
-        if info.n_codebooks and (info.n_codebooks > most or info.codebook_bits != bits):
-            raise BitstreamError(
-                f"{info.n_codebooks} codes of {info.codebook_bits} bits a frame do not fit these"
-                f" weights: up to {most} of {bits} bits"
-            )
+        self._framing.check(info)
+        check_constant(info, self._framing.max_codebooks, self._framing.codebook_bits)
         return audio.check_sample_rate(
             info.input_sample_rate if sample_rate is None else sample_rate
         )
